@@ -1,0 +1,1 @@
+"""Config files: from text to resources."""
