@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import stat
@@ -186,9 +185,11 @@ def test_a_taken_port_is_passed_over(open_server: OpenServer, monkeypatch: pytes
 def test_a_failed_start_shows_the_log(open_server: OpenServer) -> None:
     with open_server() as server:
         server.stop()
-        shutil.rmtree(server.folder / "data")
-        with pytest.raises(ServerFailedError, match=r"(?s)ended at its start.*/data"):
+        closed = server.folder / "data"
+        closed.chmod(0)
+        with pytest.raises(ServerFailedError, match=r"(?s)ended at its start.*Permission denied"):
             server.start()
+        closed.chmod(stat.S_IRWXU)
 
 
 def test_ports_stay_below_those_of_outgoing_connections(server: DatabaseServer) -> None:

@@ -1,0 +1,80 @@
+# Everything runs in .venv, which the first call creates from the lock files. A stamp in it says what is installed, so
+# later calls start at once.
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+INSTALL := $(PIP) install --require-hashes --only-binary :all: --compile
+RUNTIME := $(VENV)/.runtime-installed
+DEVELOPMENT := $(VENV)/.development-installed
+# What builds the project itself, locked with the rest so that installing it asks the network for nothing more.
+BUILD_REQUIREMENTS := hatchling>=1.27\neditables>=0.5\n
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
+PYTEST := $(BIN)/python -m pytest
+WORKERS := 2
+CHECKED := src tests $(wildcard bench scripts)
+
+.DELETE_ON_ERROR:
+.PHONY: help serve test test-slow test-all test-prerequisites check format bench docs lock clean
+
+help:  ## Show what make can do here
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+serve: $(RUNTIME)  ## Start Holdfast on http://127.0.0.1:8080
+	@exec $(BIN)/holdfast serve $(ARGS)
+
+test: $(DEVELOPMENT) test-prerequisites  ## Run the everyday tests
+	$(PYTEST) -n $(WORKERS) -m "not slow and not ha" $(ARGS)
+
+test-slow: $(DEVELOPMENT) test-prerequisites  ## Run the slow tests only
+	$(PYTEST) -n $(WORKERS) -m "slow and not ha" $(ARGS)
+
+test-all: $(DEVELOPMENT) test-prerequisites  ## Run every test
+	$(PYTEST) -n $(WORKERS) $(ARGS)
+
+test-prerequisites:
+	@sh scripts/install-mariadb
+
+check: $(DEVELOPMENT)  ## Check format, style, types, layers and links
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy $(CHECKED)
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_links.py
+
+format: $(DEVELOPMENT)  ## Format the code and repair what can be repaired
+	$(BIN)/ruff check --fix --exit-zero --quiet
+	$(BIN)/ruff format
+
+bench: $(DEVELOPMENT) test-prerequisites  ## Measure against the targets
+	$(BIN)/python -m bench $(ARGS)
+
+docs: $(DEVELOPMENT)  ## Check the links of the documentation
+	$(BIN)/python scripts/check_links.py
+
+lock: $(VENV)/.created  ## Renew requirements.lock and requirements-dev.lock (UPGRADE=1: newest versions)
+	@$(BIN)/uv --version >/dev/null 2>&1 || $(PIP) install "uv>=0.9"
+	printf '$(BUILD_REQUIREMENTS)' | $(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml - -o requirements.lock
+	printf '$(BUILD_REQUIREMENTS)' | $(COMPILE) $(if $(UPGRADE),--upgrade) --extra dev -c requirements.lock \
+		pyproject.toml - -o requirements-dev.lock
+	@! grep -nE '://|^ *--(index|extra|find)' requirements.lock requirements-dev.lock
+
+clean:  ## Remove .venv, caches and build results; data stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests $(wildcard bench scripts) -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/.created: scripts/create-venv
+	@sh scripts/create-venv $(VENV)
+	@touch $@
+
+# The project is installed last and editable: its code is used in place, its commands land in .venv/bin.
+$(RUNTIME): $(VENV)/.created requirements.lock pyproject.toml
+	@echo "Installing what Holdfast needs; this happens once ..."
+	@$(INSTALL) -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEVELOPMENT): $(VENV)/.created requirements-dev.lock pyproject.toml
+	@echo "Installing what the tests need; this happens once ..."
+	@$(INSTALL) -r requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
