@@ -1,0 +1,123 @@
+"""The live catalogue held against the tables: what is missing, what is other, by name.
+
+Extra tables, columns and indexes are allowed: an operator may add their own.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import CheckConstraint, Connection, ForeignKeyConstraint, Table, UniqueConstraint, inspect, text
+from sqlalchemy.engine.reflection import Inspector
+
+from holdfast.db.tables import metadata
+from holdfast.db.tables.views import VIEWS
+
+
+def find_drift(connection: Connection) -> list[str]:
+    """One sentence for each difference between the live database and what this version needs."""
+    inspector = inspect(connection)
+    live_tables = set(inspector.get_table_names())
+    findings: list[str] = []
+    details = _Details(inspector)
+    for table in metadata.sorted_tables:
+        if table.name not in live_tables:
+            findings.append(f"table {table.name} is missing")
+        else:
+            findings.extend(_table_drift(details, table))
+    findings.extend(_collation_drift(connection))
+    live_views = set(inspector.get_view_names())
+    findings.extend(f"view {name} is missing" for name in VIEWS if name not in live_views)
+    return findings
+
+
+class _Details:
+    """What the catalogue says of all tables, read in one go."""
+
+    def __init__(self, inspector: Inspector) -> None:
+        self.columns = _by_table(inspector.get_multi_columns())
+        self.primary_keys = _by_table(inspector.get_multi_pk_constraint())
+        self.uniques = _by_table(inspector.get_multi_unique_constraints())
+        self.indexes = _by_table(inspector.get_multi_indexes())
+        self.foreign_keys = _by_table(inspector.get_multi_foreign_keys())
+        self.checks = _by_table(inspector.get_multi_check_constraints())
+
+
+def _by_table(found: Any) -> dict[str, Any]:
+    return {name: detail for (_, name), detail in found.items()}
+
+
+def _table_drift(details: _Details, table: Table) -> Iterator[str]:
+    yield from _column_drift(details.columns[table.name], table)
+    wanted_key = [column.name for column in table.primary_key.columns]
+    live_key = details.primary_keys[table.name]["constrained_columns"]
+    if live_key != wanted_key:
+        yield f"{table.name}: the primary key is {live_key}, not {wanted_key}"
+    yield from _key_drift(details, table)
+    yield from _foreign_key_drift(details.foreign_keys[table.name], table)
+    live_checks = {check["name"] for check in details.checks.get(table.name, [])}
+    for constraint in table.constraints:
+        if isinstance(constraint, CheckConstraint) and str(constraint.name) not in live_checks:
+            yield f"{table.name}: check {constraint.name} is missing"
+
+
+def _column_drift(live: list[Any], table: Table) -> Iterator[str]:
+    by_name = {column["name"]: column for column in live}
+    for column in table.columns:
+        found = by_name.get(column.name)
+        if found is None:
+            yield f"column {table.name}.{column.name} is missing"
+            continue
+        if found["nullable"] != bool(column.nullable):
+            yield f"column {table.name}.{column.name} is {'nullable' if found['nullable'] else 'NOT NULL'}"
+        wanted_width = getattr(column.type, "width", None)
+        live_width = getattr(found["type"], "length", None)
+        if wanted_width is not None and live_width != wanted_width:
+            yield f"column {table.name}.{column.name} is {live_width} wide, not {wanted_width}"
+
+
+def _collation_drift(connection: Connection) -> Iterator[str]:
+    """Columns whose strings would not compare byte by byte."""
+    if connection.dialect.name == "sqlite":
+        return
+    schema = "current_schema()" if connection.dialect.name == "postgresql" else "DATABASE()"
+    rows = connection.execute(
+        text(
+            f"SELECT table_name, column_name, collation_name FROM information_schema.columns"
+            f" WHERE table_schema = {schema} AND character_maximum_length IS NOT NULL"
+        )
+    )
+    for table_name, column_name, collation in rows:
+        table = metadata.tables.get(table_name)
+        column = None if table is None else table.columns.get(column_name)
+        if column is None or getattr(column.type, "width", None) is None:
+            continue
+        if not (collation == "C" or str(collation).endswith("_nopad_bin")):
+            yield f"column {table_name}.{column_name} has the collation {collation}, which does not compare bytes"
+
+
+def _key_drift(details: _Details, table: Table) -> Iterator[str]:
+    live = {key["name"] for key in details.uniques.get(table.name, [])}
+    live |= {index["name"] for index in details.indexes.get(table.name, [])}
+    for constraint in table.constraints:
+        if isinstance(constraint, UniqueConstraint) and str(constraint.name) not in live:
+            yield f"{table.name}: unique key {constraint.name} is missing"
+    for index in table.indexes:
+        if str(index.name) not in live:
+            yield f"{table.name}: index {index.name} is missing"
+
+
+def _foreign_key_drift(live: list[Any], table: Table) -> Iterator[str]:
+    by_columns = {tuple(key["constrained_columns"]): key for key in live}
+    for constraint in table.constraints:
+        if not isinstance(constraint, ForeignKeyConstraint):
+            continue
+        found = by_columns.get(tuple(constraint.column_keys))
+        if found is None:
+            yield f"{table.name}: foreign key {constraint.name} is missing"
+            continue
+        wanted = (constraint.elements[0].target_fullname, constraint.ondelete, constraint.onupdate)
+        options = {name: rule.upper() for name, rule in found["options"].items() if isinstance(rule, str)}
+        target = f"{found['referred_table']}.{found['referred_columns'][0]}"
+        actual = (target, options.get("ondelete", "NO ACTION"), options.get("onupdate", "NO ACTION"))
+        if actual != wanted:
+            yield f"{table.name}: foreign key {constraint.name} is {' '.join(actual)}, not {' '.join(map(str, wanted))}"

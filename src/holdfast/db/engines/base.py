@@ -1,0 +1,161 @@
+"""The interface that features and edges see: `Database.read`, `Database.write` and what a `Transaction` can do."""
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from enum import StrEnum
+from typing import Any, ClassVar, TypeVar
+
+import structlog
+
+from holdfast.db import metrics
+from holdfast.db.errors import DatabaseError, UniqueViolationError
+from holdfast.db.statements import Command, CompiledStatement, Count, Query, Statement
+
+Row = TypeVar("Row")
+
+_log = structlog.get_logger("holdfast.db")
+
+
+class Isolation(StrEnum):
+    """What a transaction may see of others. SQLite is serializable whatever is asked.
+
+    `READ_COMMITTED` is the default on both servers: rules that must hold between rows lock the row they depend on.
+    """
+
+    READ_COMMITTED = "READ COMMITTED"
+    REPEATABLE_READ = "REPEATABLE READ"
+    SERIALIZABLE = "SERIALIZABLE"
+
+
+class Transaction(ABC):
+    """One open transaction (or, for reading, one borrowed connection), running named statements."""
+
+    dialect_name: ClassVar[str]
+
+    def __init__(self, slow_seconds: float) -> None:
+        self._slow_seconds = slow_seconds
+        self.statements_run = 0
+
+    async def fetch_all(self, query: Query[Row], **parameters: Any) -> list[Row]:
+        """All rows of a query, as its structs."""
+        compiled = query.compiled(self.dialect_name)
+        started = time.perf_counter()
+        rows = await self._fetch(query, compiled, compiled.arguments(parameters))
+        self._observe(query, started, len(rows))
+        return _decode(rows, compiled, query.row)
+
+    async def fetch_one(self, query: Query[Row], **parameters: Any) -> Row | None:
+        """The only row of a query, or None. Two rows are a mistake in the statement."""
+        rows = await self.fetch_all(query, **parameters)
+        if len(rows) > 1:
+            raise DatabaseError(f"statement {query.name} gave {len(rows)} rows where one was expected")
+        return rows[0] if rows else None
+
+    async def fetch_count(self, query: Query[Count], **parameters: Any) -> int:
+        """The number that a counting query gives."""
+        (row,) = await self.fetch_all(query, **parameters)
+        return row.value
+
+    async def execute(self, command: Command, **parameters: Any) -> int:
+        """Run a command; how many rows it matched."""
+        compiled = command.compiled(self.dialect_name)
+        started = time.perf_counter()
+        matched = await self._execute(command, compiled, compiled.arguments(parameters))
+        self._observe(command, started, matched)
+        return matched
+
+    async def insert_unless_present(self, command: Command, **parameters: Any) -> bool:
+        """Run a command made by `statements.insert_unless_present`; whether it inserted the row."""
+        try:
+            return await self.execute(command, **parameters) > 0
+        except UniqueViolationError:
+            # MariaDB undoes only the statement then, and the transaction goes on.
+            if self.dialect_name != "mariadb":
+                raise
+            return False
+
+    async def execute_many(self, command: Command, parameter_sets: Iterable[Mapping[str, Any]]) -> None:
+        """Run a command once for each set of parameters, in as few round trips as the driver can; counts as one."""
+        compiled = command.compiled(self.dialect_name)
+        arguments = [compiled.arguments(parameters) for parameters in parameter_sets]
+        if not arguments:
+            return
+        started = time.perf_counter()
+        await self._execute_many(command, compiled, arguments)
+        self._observe(command, started, len(arguments))
+
+    @abstractmethod
+    async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
+        """The rows of a statement given as text, for the catalogue and reports of `holdfast.db` and operations only."""
+
+    @abstractmethod
+    async def _fetch(self, query: Statement, compiled: CompiledStatement, arguments: list[Any]) -> list[Any]: ...
+
+    @abstractmethod
+    async def _execute(self, command: Statement, compiled: CompiledStatement, arguments: list[Any]) -> int: ...
+
+    @abstractmethod
+    async def _execute_many(
+        self, command: Statement, compiled: CompiledStatement, arguments: list[list[Any]]
+    ) -> None: ...
+
+    def _observe(self, statement: Statement, started: float, rows: int) -> None:
+        seconds = time.perf_counter() - started
+        self.statements_run += 1
+        counters = metrics.metrics_of(statement.name)
+        counters.count.inc()
+        counters.seconds.observe(seconds)
+        if seconds >= self._slow_seconds:
+            metrics.slow_statements.labels(statement.name).inc()
+            _log.warning("slow_statement", statement=statement.name, milliseconds=round(seconds * 1000, 1), rows=rows)
+
+
+class Database(ABC):
+    """An engine with its connections, started once per process."""
+
+    dialect_name: ClassVar[str]
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Open the first connection, so that a wrong address is told at once."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Close all connections; those in use close when they are given back."""
+
+    @abstractmethod
+    def read(self) -> AbstractAsyncContextManager[Transaction]:
+        """A connection for reading.
+
+        On SQLite all its statements see one snapshot; on the servers each sees what was committed when it began.
+        """
+
+    @abstractmethod
+    def write(self, isolation: Isolation = Isolation.READ_COMMITTED) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction: committed when the block ends, rolled back when it raises."""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["Database"]:
+        """Start, and stop at the end of the block."""
+        await self.start()
+        try:
+            yield self
+        finally:
+            await self.stop()
+
+
+def _decode(rows: list[Any], compiled: CompiledStatement, make: type[Row]) -> list[Row]:
+    decoders = compiled.decoders
+    if not decoders:
+        return [make(*row) for row in rows]
+    decoded = []
+    for row in rows:
+        values = list(row)
+        for index, decode in decoders:
+            value = values[index]
+            if value is not None:
+                values[index] = decode(value)
+        decoded.append(make(*values))
+    return decoded

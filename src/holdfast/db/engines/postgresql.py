@@ -1,0 +1,222 @@
+"""PostgreSQL through asyncpg: statements are prepared once per connection and then only bound and run."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+
+from holdfast.core.errors import HoldfastError
+from holdfast.db.engines.base import Database, Isolation, Transaction
+from holdfast.db.errors import (
+    CheckViolationError,
+    ConnectionLostError,
+    DatabaseError,
+    ForeignKeyViolationError,
+    NotNullViolationError,
+    SerializationError,
+    UniqueViolationError,
+    UnstorableValueError,
+)
+from holdfast.db.pool import Pool, PoolSettings
+from holdfast.db.statements import CompiledStatement, Statement
+
+_DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+_DETAIL_COLUMNS = re.compile(r"Key \(([^)]*)\)")
+
+
+class _Connection:
+    """A driver connection with the statements prepared on it."""
+
+    __slots__ = ("driver", "prepared")
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+        self.prepared: dict[str, Any] = {}
+
+    async def prepare(self, compiled: CompiledStatement) -> Any:
+        prepared = self.prepared.get(compiled.name)
+        if prepared is None:
+            prepared = await self.driver.prepare(compiled.sql)
+            self.prepared[compiled.name] = prepared
+        return prepared
+
+
+class PostgresqlTransaction(Transaction):
+    """Named statements on one PostgreSQL connection."""
+
+    dialect_name = "postgresql"
+
+    def __init__(self, connection: _Connection, slow_seconds: float) -> None:
+        super().__init__(slow_seconds)
+        self._connection = connection
+
+    async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return [tuple(row) for row in await self._connection.driver.fetch(sql)]
+        except _DRIVER_ERRORS as error:
+            raise translated(error) from error
+
+    async def _fetch(self, query: Statement, compiled: CompiledStatement, arguments: list[Any]) -> list[Any]:
+        try:
+            prepared = self._connection.prepared.get(compiled.name) or await self._connection.prepare(compiled)
+            rows: list[Any] = await prepared.fetch(*arguments)
+        except _DRIVER_ERRORS as error:
+            raise self._failed(error) from error
+        return rows
+
+    async def _execute(self, command: Statement, compiled: CompiledStatement, arguments: list[Any]) -> int:
+        try:
+            prepared = self._connection.prepared.get(compiled.name) or await self._connection.prepare(compiled)
+            await prepared.fetch(*arguments)
+        except _DRIVER_ERRORS as error:
+            raise self._failed(error) from error
+        # The status reads "UPDATE 3" or "INSERT 0 1".
+        return int(prepared.get_statusmsg().rpartition(" ")[2])
+
+    async def _execute_many(self, command: Statement, compiled: CompiledStatement, arguments: list[list[Any]]) -> None:
+        try:
+            prepared = await self._connection.prepare(compiled)
+            await prepared.executemany(arguments)
+        except _DRIVER_ERRORS as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: BaseException) -> HoldfastError:
+        if isinstance(error, asyncpg.InvalidCachedStatementError):
+            # The schema changed under a prepared plan: the next try prepares anew.
+            self._connection.prepared.clear()
+        return translated(error)
+
+
+class PostgresqlDatabase(Database):
+    """A PostgreSQL server (15 to 18)."""
+
+    dialect_name = "postgresql"
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        pool: PoolSettings,
+        slow_seconds: float,
+        statement_timeout_seconds: float,
+        connect_timeout_seconds: float = 5,
+    ) -> None:
+        self._dsn = dsn
+        self._slow_seconds = slow_seconds
+        self._statement_timeout_seconds = statement_timeout_seconds
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self.pool: Pool[_Connection] = Pool(
+            "postgresql", pool, connect=self._connect, close=_close, is_open=lambda held: not held.driver.is_closed()
+        )
+
+    async def start(self) -> None:
+        await self.pool.release(await self.pool.acquire())
+
+    async def stop(self) -> None:
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Transaction]:
+        connection = await self.pool.acquire()
+        broken = True
+        try:
+            yield PostgresqlTransaction(connection, self._slow_seconds)
+            broken = False
+        except HoldfastError as error:
+            broken = isinstance(error, ConnectionLostError)
+            raise
+        finally:
+            await self.pool.release(connection, broken=broken)
+
+    @asynccontextmanager
+    async def write(self, isolation: Isolation = Isolation.READ_COMMITTED) -> AsyncIterator[Transaction]:
+        connection = await self.pool.acquire()
+        broken = True
+        try:
+            await _run(connection, f"BEGIN ISOLATION LEVEL {isolation}")
+            try:
+                yield PostgresqlTransaction(connection, self._slow_seconds)
+            except HoldfastError as error:
+                if not isinstance(error, ConnectionLostError):
+                    await _run(connection, "ROLLBACK")
+                    broken = False
+                raise
+            await _run(connection, "COMMIT")
+            broken = False
+        finally:
+            await self.pool.release(connection, broken=broken)
+
+    async def _connect(self) -> _Connection:
+        try:
+            driver = await asyncpg.connect(
+                self._dsn,
+                timeout=self._connect_timeout_seconds,
+                statement_cache_size=0,
+                server_settings={
+                    "application_name": "holdfast",
+                    "timezone": "UTC",
+                    # Compiling a plan costs more than any statement of the product runs.
+                    "jit": "off",
+                    "statement_timeout": str(int(self._statement_timeout_seconds * 1000)),
+                },
+            )
+        except _DRIVER_ERRORS as error:
+            raise translated(error) from error
+        return _Connection(driver)
+
+
+async def _close(connection: _Connection) -> None:
+    with contextlib.suppress(*_DRIVER_ERRORS, asyncio.CancelledError):
+        await connection.driver.close(timeout=2)
+
+
+async def _run(connection: _Connection, sql: str) -> None:
+    try:
+        await connection.driver.execute(sql)
+    except _DRIVER_ERRORS as error:
+        raise translated(error) from error
+
+
+def translated(error: BaseException) -> HoldfastError:
+    """The error of the driver in the words of the product."""
+    match error:
+        case asyncpg.UniqueViolationError():
+            return UniqueViolationError(f"another row has this {_columns(error)} already", error.constraint_name or "")
+        case asyncpg.ForeignKeyViolationError():
+            return ForeignKeyViolationError(f"the {_columns(error)} named does not exist", error.constraint_name or "")
+        case asyncpg.CheckViolationError():
+            return CheckViolationError(f"{error.constraint_name} refuses this value", error.constraint_name or "")
+        case asyncpg.NotNullViolationError():
+            return NotNullViolationError(f"{error.column_name} must be given", error.column_name or "")
+        case asyncpg.SerializationError() | asyncpg.DeadlockDetectedError() | asyncpg.LockNotAvailableError():
+            return SerializationError("the change met another one at the same moment; try again", retry_after_seconds=1)
+        case asyncpg.InvalidCachedStatementError():
+            return SerializationError("the schema has just changed; try again", retry_after_seconds=1)
+        case asyncpg.DataError():
+            return UnstorableValueError(f"a value cannot be stored: {error}")
+        case asyncpg.QueryCanceledError():
+            return DatabaseError("the database took longer than the statement limit allows")
+        case asyncpg.TooManyConnectionsError() | asyncpg.CannotConnectNowError() | asyncpg.PostgresConnectionError():
+            return _lost()
+        case asyncpg.AdminShutdownError() | asyncpg.CrashShutdownError() | OSError() | TimeoutError():
+            return _lost()
+        case asyncpg.InternalClientError():
+            return _lost()
+        case asyncpg.InterfaceError() if "closed" in str(error) or "closing" in str(error):
+            return _lost()
+        case asyncpg.InterfaceError():
+            return UnstorableValueError(f"a value cannot be stored: {error}")
+    return DatabaseError(f"PostgreSQL refused: {error}")
+
+
+def _lost() -> ConnectionLostError:
+    return ConnectionLostError("the database cannot be reached; try again in a moment", retry_after_seconds=2)
+
+
+def _columns(error: Any) -> str:
+    found = _DETAIL_COLUMNS.search(error.detail or "")
+    return found[1] if found else "key"

@@ -1,0 +1,265 @@
+"""Lists: filters, search, sort, the seed's page and limit, and keyset cursors, each variant a named statement.
+
+A list is declared once. Each set of filters and each sort that a caller may combine is a statement of its own, named
+like `forms.list(mine,status)-created_at`, so that the engine can plan it with its own index. Sort columns are NOT
+NULL and end with the row's id, so the order is total.
+"""
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import combinations
+from typing import Any, Generic, TypeVar
+
+import msgspec
+from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, or_
+
+from holdfast.core.errors import InvalidInputError
+from holdfast.core.pages import Page, PageRequest
+from holdfast.db.engines.base import Transaction
+from holdfast.db.statements import Count, Query, count_of, search_pattern
+from holdfast.db.types import Timestamp
+
+Row = TypeVar("Row")
+
+_SIGNATURE_BYTES = 16
+_MAX_CURSOR_CHARACTERS = 2000
+
+
+class _Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """What a cursor says: which list it belongs to, the last row's sort value and id, the page and the total."""
+
+    binding: str
+    value: str | int
+    row_id: str | int
+    page: int
+    total: int
+
+
+class Listing(Generic[Row]):
+    """A list of rows of one kind.
+
+    `select` yields the columns of `row`, from live rows. `filters` maps a parameter's name to its condition, which
+    uses a bindparam of the same name. `scopes` are conditions that depend on who asks; exactly one is chosen, and
+    its parameters are given beside the filters. `search` is the condition that `q` adds, with the parameter `q`.
+    `sorts` maps the names a caller may sort by to NOT NULL columns; each of them and `row_id` must be among the
+    columns of `row`, under the same name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        select: Select[Any],
+        row: type[Row],
+        *,
+        row_id: ColumnElement[Any],
+        sorts: Mapping[str, ColumnElement[Any]],
+        default_sort: str,
+        filters: Mapping[str, ColumnElement[bool]] | None = None,
+        scopes: Mapping[str, ColumnElement[bool] | None] | None = None,
+        search: ColumnElement[bool] | None = None,
+        count_select: Select[Any] | None = None,
+    ) -> None:
+        self.name = name
+        self.row = row
+        self.default_sort = default_sort
+        self.filters = dict(filters or {})
+        if search is not None:
+            self.filters["q"] = search
+        self.scopes = dict(scopes or {"all": None})
+        self.sorts = dict(sorts)
+        self._select = select
+        # Counting needs no joins that only fetch names.
+        self._count_select = select if count_select is None else count_select
+        self._row_id = row_id
+        self._queries: dict[tuple[str, ...], Query[Any]] = {}
+        listings[name] = self
+
+    async def fetch_page(
+        self,
+        tx: Transaction,
+        page: PageRequest,
+        *,
+        scope: str = "all",
+        cursor_key: bytes = b"",
+        **parameters: Any,
+    ) -> Page[Row]:
+        """One page. Filters whose value is None do not apply. `cursor_key` signs and checks the cursors.
+
+        By page and limit the total is counted each time; a cursor carries the total of the page it began with.
+        """
+        filters, values = self._chosen(scope, parameters)
+        sort = page.sort or self.default_sort
+        self._check_sort(sort)
+        binding = _binding(self.name, scope, sort, values)
+        if page.cursor:
+            return await self._page_after(
+                tx,
+                page,
+                scope=scope,
+                filters=filters,
+                sort=sort,
+                values=values,
+                binding=binding,
+                cursor_key=cursor_key,
+            )
+        total = await tx.fetch_count(self._count_query(scope, filters), **values)
+        rows: list[Row] = []
+        if page.offset < total:
+            # One row more than asked tells whether there is a next page.
+            query = self._page_query(scope, filters, sort)
+            rows = await tx.fetch_all(query, **values, limit=page.limit + 1, offset=page.offset)
+        following = _Cursor(binding, 0, 0, page.page + 1, total)
+        next_cursor = self._next_cursor(rows, page.limit, sort, following, cursor_key)
+        return Page(items=rows[: page.limit], total=total, page=page.page, limit=page.limit, next=next_cursor)
+
+    def declare_all(self) -> Iterator[Query[Any]]:
+        """Every statement that this list can run, for the plan review: each scope, set of filters and sort."""
+        for scope in self.scopes:
+            for size in range(len(self.filters) + 1):
+                for filters in combinations(sorted(self.filters), size):
+                    yield self._count_query(scope, filters)
+                    for sort in self.sorts:
+                        for direction in ("", "-"):
+                            yield self._page_query(scope, filters, direction + sort)
+                            yield self._after_query(scope, filters, direction + sort)
+
+    async def _page_after(
+        self,
+        tx: Transaction,
+        page: PageRequest,
+        *,
+        scope: str,
+        filters: tuple[str, ...],
+        sort: str,
+        values: dict[str, Any],
+        binding: str,
+        cursor_key: bytes,
+    ) -> Page[Row]:
+        cursor = _read_cursor(page.cursor or "", binding, cursor_key)
+        column = self.sorts[sort.removeprefix("-")]
+        after = {"after_value": _cursor_value(cursor.value, column), "after_id": cursor.row_id}
+        query = self._after_query(scope, filters, sort)
+        rows = await tx.fetch_all(query, **values, **after, limit=page.limit + 1)
+        following = _Cursor(binding, 0, 0, cursor.page + 1, cursor.total)
+        next_cursor = self._next_cursor(rows, page.limit, sort, following, cursor_key)
+        return Page(items=rows[: page.limit], total=cursor.total, page=cursor.page, limit=page.limit, next=next_cursor)
+
+    def _chosen(self, scope: str, parameters: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
+        values = {name: value for name, value in parameters.items() if value is not None}
+        if "q" in values:
+            values["q"] = search_pattern(values["q"])
+        filters = tuple(sorted(name for name in self.filters if name in values))
+        return filters, values
+
+    def _check_sort(self, sort: str) -> None:
+        if sort.removeprefix("-") not in self.sorts:
+            allowed = ", ".join(sorted(self.sorts))
+            raise InvalidInputError(f"sort cannot be {sort!r}: use one of {allowed}, with a - before it for descending")
+
+    def _next_cursor(
+        self, rows: Sequence[Any], limit: int, sort: str, following: _Cursor, cursor_key: bytes
+    ) -> str | None:
+        if len(rows) <= limit:
+            return None
+        last = rows[limit - 1]
+        value = getattr(last, self.sorts[sort.removeprefix("-")].key or "")
+        if isinstance(value, datetime):
+            value = int(value.timestamp()) * 1_000_000 + value.microsecond
+        row_id = getattr(last, self._row_id.key or "")
+        return _write_cursor(msgspec.structs.replace(following, value=value, row_id=row_id), cursor_key)
+
+    def _count_query(self, scope: str, filters: tuple[str, ...]) -> Query[Count]:
+        key = ("count", scope, *filters)
+        query = self._queries.get(key)
+        if query is None:
+            select = self._filtered(self._count_select, scope, filters)
+            query = self._queries[key] = count_of(self._statement_name("count", scope, filters), select)
+        return query
+
+    def _page_query(self, scope: str, filters: tuple[str, ...], sort: str) -> Query[Row]:
+        key = ("page", scope, sort, *filters)
+        query = self._queries.get(key)
+        if query is None:
+            select = self._ordered(self._filtered(self._select, scope, filters), sort)
+            select = select.offset(bindparam("offset", type_=Integer()))
+            name = self._statement_name("list", scope, filters, sort)
+            query = self._queries[key] = Query(name, select, self.row)
+        return query
+
+    def _after_query(self, scope: str, filters: tuple[str, ...], sort: str) -> Query[Row]:
+        key = ("after", scope, sort, *filters)
+        query = self._queries.get(key)
+        if query is None:
+            column = self.sorts[sort.removeprefix("-")]
+            value = bindparam("after_value", type_=column.type)
+            row_id = bindparam("after_id", type_=self._row_id.type)
+            # Written out, because MariaDB reads no range from a comparison of row values.
+            if sort.startswith("-"):
+                beyond = and_(column <= value, or_(column < value, self._row_id < row_id))
+            else:
+                beyond = and_(column >= value, or_(column > value, self._row_id > row_id))
+            select = self._ordered(self._filtered(self._select, scope, filters).where(beyond), sort)
+            name = self._statement_name("after", scope, filters, sort)
+            query = self._queries[key] = Query(name, select, self.row)
+        return query
+
+    def _filtered(self, select: Select[Any], scope: str, filters: tuple[str, ...]) -> Select[Any]:
+        condition = self.scopes[scope]
+        if condition is not None:
+            select = select.where(condition)
+        return select.where(*(self.filters[name] for name in filters))
+
+    def _ordered(self, select: Select[Any], sort: str) -> Select[Any]:
+        column = self.sorts[sort.removeprefix("-")]
+        columns = (column,) if column is self._row_id else (column, self._row_id)
+        order = [each.desc() for each in columns] if sort.startswith("-") else columns
+        return select.order_by(*order).limit(bindparam("limit", type_=Integer()))
+
+    def _statement_name(self, verb: str, scope: str, filters: tuple[str, ...], sort: str = "") -> str:
+        chosen = ",".join((scope, *filters))
+        return f"{self.name}.{verb}({chosen}){':' if sort else ''}{sort}"
+
+
+listings: dict[str, Listing[Any]] = {}
+
+
+def _binding(name: str, scope: str, sort: str, values: Mapping[str, Any]) -> str:
+    """A short fingerprint of the list, sort and filters that a cursor is good for."""
+    text = repr((name, scope, sort, sorted((key, str(value)) for key, value in values.items())))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _write_cursor(cursor: _Cursor, key: bytes) -> str:
+    body = msgspec.json.encode(cursor)
+    return base64.urlsafe_b64encode(_signature(body, key) + body).decode().rstrip("=")
+
+
+def _read_cursor(text: str, binding: str, key: bytes) -> _Cursor:
+    refusal = InvalidInputError("the cursor is not one that this list gave out; start again without it")
+    if len(text) > _MAX_CURSOR_CHARACTERS or not text.isascii():
+        raise refusal
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raise refusal from None
+    signature, body = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
+    if not hmac.compare_digest(signature, _signature(body, key)):
+        raise refusal
+    cursor = msgspec.json.decode(body, type=_Cursor)
+    if cursor.binding != binding:
+        raise InvalidInputError("the cursor belongs to another sort or other filters; start again without it")
+    return cursor
+
+
+def _signature(body: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, b"holdfast cursor\n" + body, "sha256")[:_SIGNATURE_BYTES]
+
+
+def _cursor_value(value: str | int, column: ColumnElement[Any]) -> Any:
+    if isinstance(column.type, Timestamp):
+        seconds, microseconds = divmod(int(value), 1_000_000)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+    return value

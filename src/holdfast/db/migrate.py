@@ -1,0 +1,166 @@
+"""Bring a database to a revision, say where it stands, and hold its live catalogue against the tables.
+
+Two migrations never run at once: each takes a lock of the server (SQLite: of the file) first.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from holdfast.db.address import DatabaseAddress
+from holdfast.db.catalogue import find_drift
+from holdfast.db.errors import ConnectionLostError, DatabaseError, SchemaDriftError
+from holdfast.db.sqlite_driver import sqlite3
+
+Result = TypeVar("Result")
+
+_LOCK_NUMBER = 7_305_802_110
+_LOCK_WAIT_SECONDS = 60
+
+
+class SchemaStatus(msgspec.Struct, frozen=True):
+    """Where a database stands: its revision (None when empty), the newest one, and those still to come."""
+
+    current: str | None
+    head: str
+    pending: list[str]
+
+
+async def migrate(address: DatabaseAddress, revision: str = "head") -> SchemaStatus:
+    """Upgrade to a revision; a second run changes nothing."""
+    return await _on_database(address, lambda connection: _upgrade(connection, revision), locked=True)
+
+
+async def downgrade(address: DatabaseAddress, revision: str) -> SchemaStatus:
+    """Go back to a revision; `base` removes every table and so every row."""
+    return await _on_database(address, lambda connection: _downgrade(connection, revision), locked=True)
+
+
+async def schema_status(address: DatabaseAddress) -> SchemaStatus:
+    """The revision of a database and what is pending."""
+    return await _on_database(address, _status)
+
+
+async def check_schema(address: DatabaseAddress) -> None:
+    """Refuse a database whose revision or live catalogue is not what this version needs, with the names."""
+    status, findings = await _on_database(address, lambda connection: (_status(connection), find_drift(connection)))
+    if status.current is None:
+        raise SchemaDriftError("the database is empty: run `holdfast migrate` first")
+    if status.pending:
+        raise SchemaDriftError(
+            f"the database is at revision {status.current}, this version needs {status.head}: run `holdfast migrate`",
+            pending=status.pending,
+        )
+    if findings:
+        listed = "\n  ".join(findings)
+        raise SchemaDriftError(f"the live schema differs from what this version needs:\n  {listed}", findings=findings)
+
+
+async def _on_database(
+    address: DatabaseAddress, work: Callable[[Connection], Result], *, locked: bool = False
+) -> Result:
+    try:
+        if address.dialect_name == "sqlite":
+            return await asyncio.to_thread(_on_sqlite, address, work, locked=locked)
+        async with _server_connection(address) as connection:
+            if locked:
+                await connection.run_sync(_lock_server)
+            return await connection.run_sync(work)
+    except (DBAPIError, OSError) as error:
+        raise _unusable(address, error) from error
+
+
+def _on_sqlite(address: DatabaseAddress, work: Callable[[Connection], Result], *, locked: bool) -> Result:
+    address.path.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(
+        address.migration_url, module=sqlite3, poolclass=NullPool, connect_args={"timeout": _LOCK_WAIT_SECONDS}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _set_up(driver_connection: Any, record: Any) -> None:
+        driver_connection.isolation_level = None
+        driver_connection.execute("PRAGMA journal_mode = WAL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # pysqlite would commit before DDL; an explicit BEGIN keeps a migration whole, and IMMEDIATE is the lock.
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if locked else "BEGIN")
+
+    with engine.connect() as connection:
+        return work(connection)
+
+
+@asynccontextmanager
+async def _server_connection(address: DatabaseAddress) -> AsyncIterator[AsyncConnection]:
+    engine = create_async_engine(address.migration_url, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            yield connection
+    finally:
+        await engine.dispose()
+
+
+def _lock_server(connection: Connection) -> None:
+    # Held by the session, so that it survives the commits of each migration and goes with the connection.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SET lock_timeout = '{_LOCK_WAIT_SECONDS}s'"))
+        connection.execute(text(f"SELECT pg_advisory_lock({_LOCK_NUMBER})"))
+        connection.execute(text("SET lock_timeout = 0"))
+        got: Any = 1
+    else:
+        got = connection.execute(text(f"SELECT GET_LOCK('holdfast_migrate', {_LOCK_WAIT_SECONDS})")).scalar()
+    connection.commit()
+    if got != 1:
+        raise DatabaseError("another migration has been running for a minute; wait for its end, then try again")
+
+
+def _upgrade(connection: Connection, revision: str) -> SchemaStatus:
+    command.upgrade(_config(connection), revision)
+    connection.commit()
+    return _status(connection)
+
+
+def _downgrade(connection: Connection, revision: str) -> SchemaStatus:
+    command.downgrade(_config(connection), revision)
+    connection.commit()
+    return _status(connection)
+
+
+def _status(connection: Connection) -> SchemaStatus:
+    script = ScriptDirectory.from_config(_config(connection))
+    current = MigrationContext.configure(connection).get_current_revision()
+    head = script.get_current_head() or ""
+    known = [migration.revision for migration in script.walk_revisions()]
+    if current is not None and current not in known:
+        raise SchemaDriftError(
+            f"the database is at revision {current}, which this version does not know: it was made by a newer Holdfast"
+        )
+    pending = known if current is None else known[: known.index(current)]
+    return SchemaStatus(current=current, head=head, pending=pending[::-1])
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _unusable(address: DatabaseAddress, error: Exception) -> DatabaseError | ConnectionLostError:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(error, DBAPIError) and not error.connection_invalidated and not isinstance(cause, OSError):
+        return DatabaseError(f"{address.shown}: {cause}")
+    return ConnectionLostError(f"{address.shown} cannot be reached: {cause}")

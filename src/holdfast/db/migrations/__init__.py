@@ -1,0 +1,1 @@
+"""One Alembic tree for three dialects. A released migration is never edited."""

@@ -1,0 +1,31 @@
+"""From the settings to a database: the one place that chooses an engine."""
+
+from holdfast.db.address import parse_address
+from holdfast.db.engines.base import Database
+from holdfast.db.engines.mariadb import MariadbDatabase
+from holdfast.db.engines.postgresql import PostgresqlDatabase
+from holdfast.db.engines.sqlite import SqliteDatabase
+from holdfast.db.pool import PoolSettings
+from holdfast.settings import Settings
+
+
+def open_database(settings: Settings) -> Database:
+    """The database that the settings name, not yet started."""
+    address = parse_address(settings.resolved_database_url)
+    pool = PoolSettings(
+        max_idle=settings.pool_max_idle,
+        max_open=settings.pool_max_open,
+        lifetime_seconds=settings.pool_lifetime_seconds,
+        wait_seconds=settings.pool_wait_seconds,
+    )
+    slow_seconds = settings.slow_statement_seconds
+    timeout_seconds = settings.statement_timeout_seconds
+    if address.dialect_name == "sqlite":
+        return SqliteDatabase(address.path, pool=pool, slow_seconds=slow_seconds)
+    if address.dialect_name == "postgresql":
+        return PostgresqlDatabase(
+            address.dsn, pool=pool, slow_seconds=slow_seconds, statement_timeout_seconds=timeout_seconds
+        )
+    return MariadbDatabase(
+        address.connect_arguments, pool=pool, slow_seconds=slow_seconds, statement_timeout_seconds=timeout_seconds
+    )

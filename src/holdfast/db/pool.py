@@ -1,0 +1,174 @@
+"""A connection pool by the seed's rule: so many kept idle, so many at most, each renewed after a time (seed 3.2).
+
+Drivers' own pools either do not know an idle limit and a lifetime, or run a statement at each return.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import msgspec
+
+from holdfast.db import metrics
+from holdfast.db.errors import PoolExhaustedError
+
+Connection = TypeVar("Connection")
+
+
+class PoolSettings(msgspec.Struct, frozen=True):
+    """How a pool grows and shrinks. The defaults are the seed's."""
+
+    max_idle: int = 10
+    max_open: int = 100
+    lifetime_seconds: float = 3600
+    wait_seconds: float = 5
+
+
+class _Pooled(Generic[Connection]):
+    __slots__ = ("born", "connection")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.born = time.monotonic()
+
+
+class Pool(Generic[Connection]):
+    """Lends connections. The one used last is lent first, so that the others grow old and go."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: PoolSettings,
+        *,
+        connect: Callable[[], Awaitable[Connection]],
+        close: Callable[[Connection], Awaitable[None]],
+        is_open: Callable[[Connection], bool],
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self._connect = connect
+        self._close = close
+        self._is_open = is_open
+        self._idle: list[_Pooled[Connection]] = []
+        self._lent: dict[int, _Pooled[Connection]] = {}
+        self._waiters: deque[asyncio.Future[_Pooled[Connection] | None]] = deque()
+        self._open = 0
+        self._closed = False
+        self._open_gauge = metrics.pool_open.labels(name)
+        self._in_use_gauge = metrics.pool_in_use.labels(name)
+        self._waiting_gauge = metrics.pool_waiting.labels(name)
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections exist, lent or idle."""
+        return self._open
+
+    @property
+    def idle_connections(self) -> int:
+        """How many connections wait to be lent."""
+        return len(self._idle)
+
+    async def acquire(self) -> Connection:
+        """Borrow a connection; waits at most `wait_seconds`, then raises `PoolExhaustedError`."""
+        while self._idle:
+            pooled = self._idle.pop()
+            if self._is_fresh(pooled):
+                return self._lend(pooled)
+            await self._discard(pooled)
+        if self._open < self.settings.max_open:
+            return self._lend(await self._open_one())
+        return self._lend(await self._wait())
+
+    async def release(self, connection: Connection, *, broken: bool = False) -> None:
+        """Give a connection back; `broken` when its state is unknown, and it is closed."""
+        pooled = self._lent.pop(id(connection))
+        self._in_use_gauge.set(len(self._lent))
+        if broken or self._closed or not self._is_fresh(pooled):
+            await self._discard(pooled)
+        elif not self._wake_one(pooled):
+            if len(self._idle) < self.settings.max_idle:
+                self._idle.append(pooled)
+            else:
+                await self._discard(pooled)
+
+    async def close(self) -> None:
+        """Close the idle connections now and each lent one when it comes back."""
+        self._closed = True
+        while self._idle:
+            await self._discard(self._idle.pop())
+
+    def _lend(self, pooled: _Pooled[Connection]) -> Connection:
+        self._lent[id(pooled.connection)] = pooled
+        self._in_use_gauge.set(len(self._lent))
+        return pooled.connection
+
+    def _is_fresh(self, pooled: _Pooled[Connection]) -> bool:
+        age = time.monotonic() - pooled.born
+        return age < self.settings.lifetime_seconds and self._is_open(pooled.connection)
+
+    async def _open_one(self) -> _Pooled[Connection]:
+        self._open += 1
+        try:
+            pooled = _Pooled(await self._connect())
+        except BaseException:
+            self._open -= 1
+            self._wake_one(None)
+            raise
+        self._open_gauge.set(self._open)
+        return pooled
+
+    async def _discard(self, pooled: _Pooled[Connection]) -> None:
+        self._open -= 1
+        self._open_gauge.set(self._open)
+        self._wake_one(None)
+        await self._close(pooled.connection)
+
+    async def _wait(self) -> _Pooled[Connection]:
+        started = time.monotonic()
+        deadline = started + self.settings.wait_seconds
+        while True:
+            waiter: asyncio.Future[_Pooled[Connection] | None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            self._waiting_gauge.set(len(self._waiters))
+            try:
+                pooled = await asyncio.wait_for(waiter, max(0.0, deadline - time.monotonic()))
+            except BaseException as error:
+                await self._give_up(waiter)
+                if isinstance(error, TimeoutError):
+                    raise self._exhausted() from None
+                raise
+            finally:
+                self._waiting_gauge.set(len(self._waiters))
+                metrics.pool_wait_seconds.labels(self.name).observe(time.monotonic() - started)
+            if pooled is not None:
+                return pooled
+            # A connection was closed: there is room to open one, unless somebody was faster.
+            if self._open < self.settings.max_open:
+                return await self._open_one()
+
+    async def _give_up(self, waiter: "asyncio.Future[_Pooled[Connection] | None]") -> None:
+        """Leave the queue, and pass on a connection that arrived at the last moment."""
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+        elif waiter.done() and not waiter.cancelled():
+            pooled = waiter.result()
+            if not self._wake_one(pooled) and pooled is not None:
+                self._idle.append(pooled)
+
+    def _wake_one(self, pooled: _Pooled[Connection] | None) -> bool:
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(pooled)
+                return True
+        return False
+
+    def _exhausted(self) -> PoolExhaustedError:
+        metrics.pool_timeouts.labels(self.name).inc()
+        return PoolExhaustedError(
+            f"all {self.settings.max_open} database connections were busy for {self.settings.wait_seconds:g} seconds;"
+            " try again in a moment",
+            retry_after_seconds=1,
+        )

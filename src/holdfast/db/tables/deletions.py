@@ -1,0 +1,37 @@
+"""Deletions: what was deleted as one, by whom and why, so that it can be restored or purged as one."""
+
+from sqlalchemy import Column, Index
+
+from holdfast.db.tables.base import Deletion, TablePolicy, created_at, define_table, one_of, updated_at
+from holdfast.db.types import Json, Key, LongText, Timestamp, Words
+
+DELETION_STATES = ("deleted", "restored", "purging", "purged", "failed")
+
+# The actor and the root are named by value, without foreign keys: this row outlives both.
+deletions = define_table(
+    "deletions",
+    Column("id", Key(21), primary_key=True),
+    Column("root_type", Key(50), nullable=False),
+    Column("root_id", Words(255), nullable=False),
+    Column("root_label", Words(255)),
+    Column("actor_id", Key(20), nullable=False, index=True),
+    Column("actor_name", Words(50), nullable=False),
+    Column("reason", LongText()),
+    Column("state", Key(20), nullable=False, server_default="deleted", index=True),
+    Column("planned_counts", Json(), nullable=False),
+    Column("actual_counts", Json()),
+    Column("set_null_counts", Json()),
+    Column("bundle_path", LongText()),
+    Column("bundle_sha256", Key(64)),
+    Column("bundle_verified_at", Timestamp()),
+    Column("purge_after", Timestamp(), index=True),
+    Column("failure", LongText()),
+    Column("lease_token", Key(21)),
+    Column("lease_until", Timestamp()),
+    created_at(),
+    updated_at(),
+    Index(None, "created_at", "id"),
+    Index(None, "root_type", "root_id"),
+    one_of("state", *DELETION_STATES),
+    policy=TablePolicy(deletion=Deletion.PURGE_ONLY, in_bundle=False, retention="deletions", audited_as="deletion"),
+)

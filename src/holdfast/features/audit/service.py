@@ -1,0 +1,78 @@
+"""Recording changes, and reading the record."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from holdfast.core.actor import Actor
+from holdfast.core.clock import Clock, utc_now
+from holdfast.db.engines.base import Transaction
+from holdfast.features.audit import queries
+from holdfast.features.audit.types import Action, Entry
+
+MASK = "***"
+_SECRET_WORDS = ("password", "token", "secret")
+_LONGEST_VALUE = 2000
+_LONGEST_LABEL = 255
+
+
+async def record(
+    tx: Transaction,
+    actor: Actor,
+    action: Action,
+    resource_type: str,
+    resource_id: str,
+    *,
+    label: str | None = None,
+    old: Mapping[str, Any] | None = None,
+    new: Mapping[str, Any] | None = None,
+    description: str | None = None,
+    clock: Clock = utc_now,
+) -> None:
+    """Write one entry in the transaction of the change itself."""
+    entry = Entry(
+        action=action,
+        resource_type=resource_type,
+        resource_id=resource_id,
+        label=label,
+        old=old,
+        new=new,
+        description=description,
+    )
+    await tx.execute(queries.INSERT_ENTRY, **_row(actor, entry, clock))
+
+
+async def record_all(tx: Transaction, actor: Actor, entries: Iterable[Entry], clock: Clock = utc_now) -> None:
+    """Write many entries in one go, for changes made in one go."""
+    await tx.execute_many(queries.INSERT_ENTRY, [_row(actor, entry, clock) for entry in entries])
+
+
+def _row(actor: Actor, entry: Entry, clock: Clock) -> dict[str, Any]:
+    return {
+        "user_id": actor.user_id,
+        "actor_name": actor.username,
+        "action": str(entry.action),
+        "resource_type": entry.resource_type,
+        "resource_id": entry.resource_id,
+        "resource_label": None if entry.label is None else entry.label[:_LONGEST_LABEL],
+        "old_data": _masked(entry.old),
+        "new_data": _masked(entry.new),
+        "ip_address": actor.address,
+        "user_agent": actor.user_agent,
+        "description": entry.description,
+        "created_at": clock(),
+    }
+
+
+def _masked(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The fields with secrets masked and long texts cut, so that the log neither leaks nor swells."""
+    if fields is None:
+        return None
+    masked: dict[str, Any] = {}
+    for name, value in fields.items():
+        if any(word in name for word in _SECRET_WORDS) and isinstance(value, str):
+            masked[name] = MASK
+        elif isinstance(value, str) and len(value) > _LONGEST_VALUE:
+            masked[name] = f"{value[:_LONGEST_VALUE]}… ({len(value)} characters)"
+        else:
+            masked[name] = value
+    return masked

@@ -1,0 +1,1 @@
+"""Forms: a user asks, staff of the project answer and decide."""
