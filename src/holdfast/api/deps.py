@@ -1,0 +1,236 @@
+"""What every route does around its feature call: the actor, the token's scope, one transaction, retries, versions."""
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from litestar import Request, Response
+from litestar.datastructures import State
+from litestar.params import QueryParameter
+
+from holdfast.core.actor import Actor, Origin, require_scope
+from holdfast.core.errors import ForbiddenError, InvalidInputError, NotSignedInError
+from holdfast.core.pages import MAX_PAGE, PageRequest, page_request
+from holdfast.core.versions import version_of
+from holdfast.db import answers, metrics
+from holdfast.db.engines.base import Database, Transaction
+from holdfast.db.errors import SerializationError
+from holdfast.features.accounts import service as accounts
+from holdfast.settings import Settings
+
+Result = TypeVar("Result")
+Work = Callable[[Transaction, Actor], Awaitable[Result]]
+ApiRequest = Request[Any, Any, State]
+
+SESSION_COOKIE = "holdfast_session"
+_MOST_ATTEMPTS = 5
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class PasswordChangeRequiredError(ForbiddenError):
+    """The user signed in with a first password and must choose another before anything else."""
+
+    code = "password_change_required"
+
+
+class Door:
+    """The way into the features for the routes of one area. `area` is the word that token scopes use."""
+
+    def __init__(self, area: str, *, before_password_change: bool = False) -> None:
+        self.area = area
+        self._before_password_change = before_password_change
+
+    async def read(self, request: ApiRequest, work: Work[Result]) -> Result:
+        """Run reading work as the request's actor."""
+        async with database_of(request).read() as tx:
+            actor = await accounts.resolve_actor(tx, token_of(request), origin_of(request))
+            self._admit(actor, "read")
+            return await work(tx, actor)
+
+    async def write(self, request: ApiRequest, work: Work[Result]) -> Result:
+        """Run changing work as the request's actor in one transaction; again from the start where it met a conflict."""
+
+        async def attempt() -> Result:
+            async with database_of(request).write() as tx:
+                return await work(tx, await self._changing_actor(request, tx))
+
+        return await with_retries(attempt)
+
+    async def create(
+        self, request: ApiRequest, work: Work[Result], *, location: Callable[[Result], str], status: int = 201
+    ) -> Response[Result]:
+        """As `write`, answering 201 with the Location of what was made.
+
+        With an Idempotency-Key the first answer is kept in the same transaction, and a repeated request gets it again.
+        """
+        key = _idempotency_key(request)
+        if key is None:
+            return _created(await self.write(request, work), location, status)
+        fingerprint = _fingerprint(request, await request.body())
+
+        async def attempt() -> Response[Result]:
+            async with database_of(request).write() as tx:
+                actor = await self._changing_actor(request, tx)
+                answer = await answers.find_or_claim(tx, actor.user_id, key, fingerprint)
+                if answer is not None:
+                    return _replayed(answer)
+                response = _created(await work(tx, actor), location, status)
+                answer = answers.Answer(
+                    fingerprint=fingerprint,
+                    status=status,
+                    location=response.headers["Location"],
+                    etag=response.headers.get("ETag"),
+                    body=msgspec.json.encode(response.content).decode(),
+                )
+                await answers.keep(tx, actor.user_id, key, answer)
+                return response
+
+        return await with_retries(attempt)
+
+    async def _changing_actor(self, request: ApiRequest, tx: Transaction) -> Actor:
+        actor = await accounts.resolve_actor_for_change(tx, token_of(request), origin_of(request))
+        self._admit(actor, "write")
+        return actor
+
+    def _admit(self, actor: Actor, access: str) -> None:
+        require_scope(actor, self.area, access)
+        if actor.must_change_password and not self._before_password_change:
+            raise PasswordChangeRequiredError(
+                f"choose a new password first: PUT /api/v1/users/{actor.user_id}/password"
+            )
+
+
+async def with_retries(attempt: Callable[[], Awaitable[Result]]) -> Result:
+    """Run a whole transaction, and again when it lost against another one: nothing of it was kept."""
+    for attempts_left in range(_MOST_ATTEMPTS - 1, -1, -1):
+        try:
+            return await attempt()
+        except SerializationError:
+            if attempts_left == 0:
+                raise
+            metrics.transactions_retried.labels("conflict").inc()
+            await asyncio.sleep(random.uniform(0.002, 0.03))  # noqa: S311 - only spreads the callers
+    raise AssertionError("unreachable")
+
+
+def database_of(request: ApiRequest) -> Database:
+    """The database of this process."""
+    database = request.app.state.database
+    assert isinstance(database, Database)
+    return database
+
+
+def settings_of(request: ApiRequest) -> Settings:
+    """The settings of this process."""
+    settings = request.app.state.settings
+    assert isinstance(settings, Settings)
+    return settings
+
+
+def token_of(request: ApiRequest) -> str:
+    """The token of the Authorization header or of the session cookie.
+
+    A cookie travels by itself, so a changing request that rests on one must come from our own pages.
+    """
+    header = request.headers.get("authorization")
+    if header is not None:
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer":
+            raise NotSignedInError("the Authorization header must be 'Bearer' and a token")
+        return token.strip()
+    cookie = request.cookies.get(SESSION_COOKIE)
+    if cookie is None:
+        raise NotSignedInError("sign in first: POST /api/v1/sessions, then send 'Authorization: Bearer …'")
+    if request.method not in _SAFE_METHODS:
+        _refuse_foreign_page(request)
+    return cookie
+
+
+def origin_of(request: ApiRequest) -> Origin:
+    """Where the request comes from, cut to what the audit log holds."""
+    client = request.client
+    agent = request.headers.get("user-agent")
+    return Origin(
+        address=None if client is None else client.host[:45],
+        user_agent=None if agent is None else agent.replace("\x00", "")[:500],
+    )
+
+
+def if_match_of(request: ApiRequest) -> str | None:
+    """The If-Match header, for the feature to compare."""
+    return request.headers.get("if-match")
+
+
+def changes_of(data: msgspec.Struct) -> dict[str, Any]:
+    """The fields that a PATCH gives; those it leaves out are not there."""
+    fields = {name: getattr(data, name) for name in data.__struct_fields__}
+    return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+
+
+def versioned(request: ApiRequest, content: Any) -> Response[Any]:
+    """An answer with its ETag; 304 without body where the caller has this version already."""
+    etag = version_of(content.updated_at)
+    if request.headers.get("if-none-match") == etag:
+        return Response(content=None, status_code=304, headers={"ETag": etag})
+    return Response(content=content, headers={"ETag": etag})
+
+
+PageNumber = Annotated[int, QueryParameter(description="Page, from 1.", required=False)]
+PageLimit = Annotated[int, QueryParameter(description="Rows a page: 1 to 100, else 20.", required=False)]
+SortOrder = Annotated[
+    str | None,
+    QueryParameter(description="A sort column; with a leading - descending.", max_length=50, required=False),
+]
+CursorText = Annotated[
+    str | None,
+    QueryParameter(description="The `next` of the page before.", max_length=2000, required=False),
+]
+
+
+def page_of(page: int, limit: int, sort: str | None, cursor: str | None, *, max_limit: int = 100) -> PageRequest:
+    """The part of a list that the query parameters ask for."""
+    if page > MAX_PAGE:
+        raise InvalidInputError(f"page can be at most {MAX_PAGE}; use cursor= to go deep into a list")
+    return page_request(page, limit, sort=sort, cursor=cursor, max_limit=max_limit)
+
+
+def _created(content: Result, location: Callable[[Result], str], status: int) -> Response[Result]:
+    headers = {"Location": location(content)}
+    updated_at = getattr(content, "updated_at", None)
+    if updated_at is not None:
+        headers["ETag"] = version_of(updated_at)
+    return Response(content=content, status_code=status, headers=headers)
+
+
+def _replayed(answer: answers.Answer) -> Response[Any]:
+    headers = {"Location": answer.location or "", "Idempotency-Replayed": "true"}
+    if answer.etag is not None:
+        headers["ETag"] = answer.etag
+    return Response(
+        content=(answer.body or "").encode(), status_code=answer.status, media_type="application/json", headers=headers
+    )
+
+
+def _idempotency_key(request: ApiRequest) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
+        raise InvalidInputError("Idempotency-Key must be 1 to 255 printable ASCII characters, such as a UUID")
+    return key
+
+
+def _fingerprint(request: ApiRequest, body: bytes) -> str:
+    head = f"{request.method} {request.url.path}\n".encode()
+    return hashlib.sha256(head + body).hexdigest()
+
+
+def _refuse_foreign_page(request: ApiRequest) -> None:
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    host = request.headers.get("host")
+    if site not in (None, "same-origin", "none") or (origin is not None and origin.partition("://")[2] != host):
+        raise ForbiddenError(
+            "a session cookie is good for requests from our own pages only; send the token as a header"
+        )

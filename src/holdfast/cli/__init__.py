@@ -1,0 +1,1 @@
+"""The command line: server commands start things, user commands speak HTTP to a server."""

@@ -1,0 +1,95 @@
+"""A running Holdfast for tests: real HTTP on a loopback port, and a database of its own for what a test writes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from sqlalchemy import delete
+
+from holdfast.app import create_app
+from holdfast.db.engines.base import Database
+from holdfast.db.open import open_database
+from holdfast.db.statements import Command
+from holdfast.db.tables import metadata
+from holdfast.settings import Settings
+
+_CLEARING = [Command(f"tests.clear_{table.name}", delete(table)) for table in reversed(metadata.sorted_tables)]
+
+
+class Instance:
+    """A running Holdfast: its settings, its address, and a database of its own for what a test writes directly."""
+
+    def __init__(self, engine: str, settings: Settings, base_url: str, database: Database) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.base_url = base_url
+        self.database = database
+        self._clients: list[httpx.AsyncClient] = []
+
+    def client(self, token: str | None = None, **options: Any) -> httpx.AsyncClient:
+        """A client with the token, for paths below /api/v1."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        client = httpx.AsyncClient(base_url=self.base_url + "/api/v1", headers=headers, timeout=30, **options)
+        self._clients.append(client)
+        return client
+
+    async def close_clients(self) -> None:
+        """Close the clients that a test made."""
+        while self._clients:
+            await self._clients.pop().aclose()
+
+    async def clear(self) -> None:
+        """Delete every row."""
+        async with self.database.write() as tx:
+            for command in _CLEARING:
+                await tx.execute(command)
+
+
+def instance_settings(database_url: str, data_dir: Path, **changes: Any) -> Settings:
+    """The settings of an instance in tests."""
+    values: dict[str, Any] = {
+        "database_url": database_url,
+        "data_dir": data_dir,
+        "port": 0,
+        "access_log": False,
+        "worker_in_server": False,
+        "sign_in_attempts": 1000,
+        "pool_max_open": 60,
+        "pool_wait_seconds": 20,
+    }
+    return Settings(**values | changes)
+
+
+@asynccontextmanager
+async def run_instance(engine: str, settings: Settings) -> AsyncIterator[Instance]:
+    """Serve real HTTP on a free loopback port while the block runs."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            host="127.0.0.1",
+            port=0,
+            log_config=None,
+            lifespan="on",
+            access_log=False,
+            http="httptools",
+            timeout_graceful_shutdown=5,
+        )
+    )
+    serving = asyncio.create_task(server._serve())
+    while not server.started:
+        if serving.done():
+            await serving
+            raise RuntimeError("the server ended before it started")
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    database = open_database(settings)
+    try:
+        async with database.running():
+            yield Instance(engine, settings, f"http://127.0.0.1:{port}", database)
+    finally:
+        server.should_exit = True
+        await serving
