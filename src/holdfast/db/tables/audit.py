@@ -15,6 +15,8 @@ audit_logs = define_table(
     Column("resource_type", Words(50), nullable=False, index=True),
     Column("resource_id", Words(255), nullable=False, index=True),
     Column("resource_label", Words(255)),
+    # The group that owns the object, so that its admins can read what happened in it; by value, as it outlives both.
+    Column("g_id", Key(20)),
     Column("old_data", Json()),
     Column("new_data", Json()),
     Column("ip_address", Words(45)),
@@ -22,6 +24,7 @@ audit_logs = define_table(
     Column("description", LongText()),
     created_at(),
     Index(None, "created_at", "id"),
+    Index(None, "g_id", "created_at", "id"),
     Index(None, "user_id", "action", "resource_type"),
     policy=TablePolicy(deletion=Deletion.PURGE_ONLY, in_bundle=True, retention="audit", audited_as=None),
 )

@@ -5,9 +5,11 @@ from typing import Any
 
 from holdfast.core.actor import Actor
 from holdfast.core.clock import Clock, utc_now
+from holdfast.core.pages import Page, PageRequest
 from holdfast.db.engines.base import Transaction
 from holdfast.features.audit import queries
-from holdfast.features.audit.types import Action, Entry
+from holdfast.features.audit.errors import AuditForbiddenError
+from holdfast.features.audit.types import Action, AuditEntry, Entry
 
 MASK = "***"
 _SECRET_WORDS = ("password", "token", "secret")
@@ -23,6 +25,7 @@ async def record(
     resource_id: str,
     *,
     label: str | None = None,
+    g_id: str | None = None,
     old: Mapping[str, Any] | None = None,
     new: Mapping[str, Any] | None = None,
     description: str | None = None,
@@ -34,6 +37,7 @@ async def record(
         resource_type=resource_type,
         resource_id=resource_id,
         label=label,
+        g_id=g_id,
         old=old,
         new=new,
         description=description,
@@ -46,6 +50,19 @@ async def record_all(tx: Transaction, actor: Actor, entries: Iterable[Entry], cl
     await tx.execute_many(queries.INSERT_ENTRY, [_row(actor, entry, clock) for entry in entries])
 
 
+async def list_entries(
+    tx: Transaction, actor: Actor, page: PageRequest, *, cursor_key: bytes, **filters: Any
+) -> Page[AuditEntry]:
+    """The log, newest first: all of it for super administrators, a group's for its admins, nothing for others."""
+    if actor.is_super_admin:
+        return await queries.ENTRIES.fetch_page(tx, page, cursor_key=cursor_key, **filters)
+    if not await tx.fetch_count(queries.IS_GROUP_ADMIN, actor_id=actor.user_id):
+        raise AuditForbiddenError
+    return await queries.ENTRIES.fetch_page(
+        tx, page, scope="administered", cursor_key=cursor_key, actor_id=actor.user_id, **filters
+    )
+
+
 def _row(actor: Actor, entry: Entry, clock: Clock) -> dict[str, Any]:
     return {
         "user_id": actor.user_id,
@@ -54,6 +71,7 @@ def _row(actor: Actor, entry: Entry, clock: Clock) -> dict[str, Any]:
         "resource_type": entry.resource_type,
         "resource_id": entry.resource_id,
         "resource_label": None if entry.label is None else entry.label[:_LONGEST_LABEL],
+        "g_id": entry.g_id,
         "old_data": _masked(entry.old),
         "new_data": _masked(entry.new),
         "ip_address": actor.address,

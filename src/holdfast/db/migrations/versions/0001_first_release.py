@@ -196,6 +196,7 @@ def create_tables() -> None:
         sa.Column("resource_type", ops.Words(50), nullable=False),
         sa.Column("resource_id", ops.Words(255), nullable=False),
         sa.Column("resource_label", ops.Words(255), nullable=True),
+        sa.Column("g_id", ops.Key(20), nullable=True),
         sa.Column("old_data", ops.Json(), nullable=True),
         sa.Column("new_data", ops.Json(), nullable=True),
         sa.Column("ip_address", ops.Words(45), nullable=True),
@@ -209,6 +210,7 @@ def create_tables() -> None:
     )
     op.create_index(op.f("ix_audit_logs_action"), "audit_logs", ["action"], unique=False)
     op.create_index(op.f("ix_audit_logs_created_at_id"), "audit_logs", ["created_at", "id"], unique=False)
+    op.create_index(op.f("ix_audit_logs_g_id_created_at_id"), "audit_logs", ["g_id", "created_at", "id"], unique=False)
     op.create_index(op.f("ix_audit_logs_resource_id"), "audit_logs", ["resource_id"], unique=False)
     op.create_index(op.f("ix_audit_logs_resource_type"), "audit_logs", ["resource_type"], unique=False)
     op.create_index(

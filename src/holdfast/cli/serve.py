@@ -1,0 +1,71 @@
+"""`holdfast serve`: the server in the foreground."""
+
+import asyncio
+import os
+import socket
+import sys
+
+import typer
+import uvicorn
+
+from holdfast.app import create_app
+from holdfast.core.errors import UnavailableError
+from holdfast.core.logs import configure_logs
+from holdfast.db.address import parse_address
+from holdfast.db.migrate import check_schema, migrate
+from holdfast.settings import Settings, load_settings
+
+_SHUTDOWN_SECONDS = 20
+
+
+def serve() -> None:
+    """Serve the API on HOLDFAST_HOST and HOLDFAST_PORT (127.0.0.1:8080) until SIGTERM or Ctrl-C.
+
+    An embedded SQLite database is made and upgraded at the start; on PostgreSQL and MariaDB run `holdfast migrate`
+    first. Requests under way are finished before the end.
+    """
+    settings = load_settings(os.environ)
+    configure_logs(settings.log_level, settings.log_format)
+    asyncio.run(_prepare(settings))
+    listening = _listen(settings)
+    host, port = listening.getsockname()[:2]
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        loop="uvloop",
+        http="httptools",
+        server_header=False,
+        date_header=True,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies or None,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
+    typer.echo(f"Holdfast serves http://{host}:{port}/api/v1 (Ctrl-C ends it).", err=True)
+    server = uvicorn.Server(config)
+    server.run(sockets=[listening])
+    if not server.started:
+        raise typer.Exit(3)
+
+
+async def _prepare(settings: Settings) -> None:
+    address = parse_address(settings.resolved_database_url)
+    if address.dialect_name == "sqlite":
+        await migrate(address)
+    await check_schema(address)
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    if sys.platform != "win32":
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        listening.close()
+        raise UnavailableError(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set HOLDFAST_HOST or HOLDFAST_PORT"
+        ) from error
+    listening.listen(2048)
+    return listening
