@@ -6,17 +6,18 @@ from contextlib import asynccontextmanager
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
 from holdfast import __version__
-from holdfast.api import forms, health
+from holdfast.api import audit_logs, forms, health, reference
 from holdfast.api.errors import EXCEPTION_HANDLERS
 from holdfast.api.observation import Observation
 from holdfast.db.open import open_database
 from holdfast.settings import Settings
 
-_ROUTERS = [forms.router]
+_ROUTERS = [audit_logs.router, forms.router]
 
 
 def create_app(settings: Settings) -> ASGIApp:
@@ -29,7 +30,7 @@ def create_app(settings: Settings) -> ASGIApp:
             yield
 
     app = Litestar(
-        route_handlers=[Router("/api/v1", route_handlers=_ROUTERS), *health.handlers],
+        route_handlers=[Router("/api/v1", route_handlers=[*_ROUTERS, *reference.handlers]), *health.handlers],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[running],
         state=State({"settings": settings, "database": database}),
@@ -46,6 +47,7 @@ def _openapi() -> OpenAPIConfig:
         title="Holdfast",
         version=__version__,
         path="/api/v1",
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
         security=[{"token": []}],
     )

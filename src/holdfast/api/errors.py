@@ -1,5 +1,6 @@
 """Every error as problem+json (RFC 9457): type, title, status, detail, code, request_id and what the error adds."""
 
+from enum import Enum
 from http import HTTPStatus
 from typing import Any
 
@@ -62,6 +63,9 @@ def framework_error(request: ApiRequest, error: HTTPException) -> Response[dict[
     detail = error.detail
     if isinstance(error, ValidationException):
         more["errors"] = _field_errors(error.extra)
+        if any(each["in"] == "path" for each in more["errors"]):
+            # An id that no row could have names nothing.
+            return problem(request, 404, "not_found", f"there is no {request.url.path}")
         named = "; ".join(f"{each['field']}: {each['reason']}" for each in more["errors"] if each["field"])
         detail = f"the request does not fit: {named}" if named else f"the request does not fit: {error.detail}"
     elif status == HTTPStatus.NOT_FOUND:
@@ -86,12 +90,16 @@ def _field_errors(extra: Any) -> list[dict[str, str]]:
     return [
         {
             "field": str(each.get("key", "")),
-            "in": str(each.get("source", "")),
+            "in": _source(each.get("source")),
             "reason": str(each.get("message", "")),
         }
         for each in extra
         if isinstance(each, dict)
     ]
+
+
+def _source(source: Any) -> str:
+    return str(source.value if isinstance(source, Enum) else source or "")
 
 
 EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
