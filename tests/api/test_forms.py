@@ -94,6 +94,9 @@ async def test_a_closed_form_takes_no_message_until_it_is_reopened(course: Cours
     listed = (await course.teacher.get(f"/forms/{form_id}/messages")).json()
     assert [(each["username"], each["content"]) for each in listed["items"]] == [("student", "Why?")]
     assert listed["total"] == 1
+    one = await course.student.get(f"/forms/{form_id}/messages/{listed['items'][0]['id']}")
+    assert one.json() == listed["items"][0]
+    assert (await course.outsider.get(f"/forms/{form_id}/messages/{one.json()['id']}")).status_code == 404
 
 
 async def test_a_stale_version_is_refused(course: Course, database: Database) -> None:

@@ -37,7 +37,7 @@ async def list_audit_logs(
     asked = page_of(page, limit, sort, cursor, max_limit=_MAX_LIMIT)
     filters: dict[str, Any] = {
         "user_id": user_id,
-        "actor": actor,
+        "actor_name": actor,
         "action": action,
         "resource_type": resource_type,
         "resource_id": resource_id,

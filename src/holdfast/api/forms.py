@@ -132,6 +132,11 @@ async def list_messages(
     return await _door.read(request, lambda tx, actor: forms.list_messages(tx, actor, form_id, asked, cursor_key=key))
 
 
+@get("/{form_id:str}/messages/{message_id:str}", summary="A message")
+async def get_message(request: ApiRequest, form_id: PathId, message_id: PathId) -> FormMessage:
+    return await _door.read(request, lambda tx, actor: forms.get_message(tx, actor, form_id, message_id))
+
+
 @post("/{form_id:str}/messages", summary="Write on a form")
 async def add_message(request: ApiRequest, form_id: PathId, data: JSONBody[AddMessage]) -> Response[FormMessage]:
     return await _door.create(
@@ -143,6 +148,6 @@ async def add_message(request: ApiRequest, form_id: PathId, data: JSONBody[AddMe
 
 router = Router(
     "/forms",
-    route_handlers=[list_forms, open_form, get_form, change_form, list_messages, add_message],
+    route_handlers=[list_forms, open_form, get_form, change_form, list_messages, get_message, add_message],
     tags=["forms"],
 )

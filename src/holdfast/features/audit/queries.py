@@ -64,7 +64,7 @@ ENTRIES = Listing(
     default_sort="-created_at",
     filters={
         "user_id": _equals("user_id", "user_id"),
-        "actor": _equals("actor_name", "actor"),
+        "actor_name": _equals("actor_name", "actor_name"),
         "action": _equals("action", "action"),
         "resource_type": _equals("resource_type", "resource_type"),
         "resource_id": _equals("resource_id", "resource_id"),

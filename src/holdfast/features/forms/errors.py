@@ -12,6 +12,15 @@ class FormNotFoundError(NotFoundError):
         super().__init__("there is no such form, or you may not see it")
 
 
+class FormMessageNotFoundError(NotFoundError):
+    """The form has no such message."""
+
+    code = "form_message_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such message on this form")
+
+
 class FormClosedError(ConflictError):
     """Completed and rejected forms take no message."""
 

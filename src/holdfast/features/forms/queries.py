@@ -78,6 +78,7 @@ _ACCESS = select(
     forms.c.tag,
     forms.c.description,
     forms.c.updated_at,
+    select(project_list.c.g_id).where(project_list.c.p_id == forms.c.project_id).scalar_subquery().label("g_id"),
     select(role_of_actor(project_list.c.g_id))
     .where(project_list.c.p_id == forms.c.project_id)
     .scalar_subquery()
@@ -131,6 +132,14 @@ MESSAGES = Listing(
     sorts={"created_at": form_messages.c.created_at},
     default_sort="created_at",
     count_select=select(form_messages.c.id).where(and_(live(form_messages), form_messages.c.form_id == _form_id)),
+)
+GET_MESSAGE = Query(
+    "forms.get_message",
+    _MESSAGE.where(
+        form_messages.c.form_id == _form_id,
+        form_messages.c.id == bindparam("message_id", type_=form_messages.c.id.type),
+    ),
+    FormMessage,
 )
 INSERT_MESSAGE = Command(
     "forms.insert_message",

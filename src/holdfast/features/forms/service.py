@@ -12,7 +12,13 @@ from holdfast.db.statements import Query
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
 from holdfast.features.forms import policy, queries
-from holdfast.features.forms.errors import FormClosedError, FormForbiddenError, FormNotFoundError, FormStatusError
+from holdfast.features.forms.errors import (
+    FormClosedError,
+    FormForbiddenError,
+    FormMessageNotFoundError,
+    FormNotFoundError,
+    FormStatusError,
+)
 from holdfast.features.forms.types import Form, FormAccess, FormMessage
 from holdfast.features.projects import service as projects
 
@@ -32,9 +38,10 @@ async def open_form(
 
     Any member of the project's group may (spec decision 11); without a project, any user.
     """
-    project_name = None
+    project_name = g_id = None
     if project_id is not None:
-        project_name = (await projects.get_access_as_parent(tx, actor, project_id)).project_name
+        project = await projects.get_access_as_parent(tx, actor, project_id)
+        project_name, g_id = project.project_name, project.g_id
     now = clock()
     form_id = new_long_id()
     fields: dict[str, Any] = {
@@ -49,7 +56,7 @@ async def open_form(
     if message is not None:
         messages.append(await _insert_message(tx, actor, form_id, message, clock))
     new = fields if message is None else {**fields, "message": message}
-    await audit.record(tx, actor, Action.CREATE, "form", form_id, label=title, new=new, clock=clock)
+    await audit.record(tx, actor, Action.CREATE, "form", form_id, label=title, g_id=g_id, new=new, clock=clock)
     return Form(
         id=form_id,
         user_id=actor.user_id,
@@ -119,6 +126,7 @@ async def change_form(
             "form",
             form_id,
             label=access.title,
+            g_id=access.g_id,
             old={name: old[name] for name in new},
             new=new,
             clock=clock,
@@ -141,6 +149,7 @@ async def add_message(
         "form-message",
         message.id,
         label=form.title,
+        g_id=form.g_id,
         new={"form_id": form_id, "content": content},
         clock=clock,
     )
@@ -153,6 +162,15 @@ async def list_messages(
     """The messages of a form, oldest first."""
     await _get_access(tx, actor, form_id, queries.FIND_ACCESS)
     return await queries.MESSAGES.fetch_page(tx, page, cursor_key=cursor_key, form_id=form_id)
+
+
+async def get_message(tx: Transaction, actor: Actor, form_id: str, message_id: str) -> FormMessage:
+    """One message of a form."""
+    await _get_access(tx, actor, form_id, queries.FIND_ACCESS)
+    message = await tx.fetch_one(queries.GET_MESSAGE, form_id=form_id, message_id=message_id)
+    if message is None:
+        raise FormMessageNotFoundError
+    return message
 
 
 async def _get_access(tx: Transaction, actor: Actor, form_id: str, query: Query[FormAccess]) -> FormAccess:

@@ -39,7 +39,7 @@ class Form(msgspec.Struct):
 
 
 class FormAccess(msgspec.Struct, frozen=True):
-    """What decides over a form: whose it is, its state, and the caller's role in its project's group."""
+    """What decides over a form: whose it is, its state, its project's group and the caller's role in it."""
 
     id: str
     user_id: str
@@ -49,4 +49,5 @@ class FormAccess(msgspec.Struct, frozen=True):
     tag: str | None
     description: str | None
     updated_at: datetime
+    g_id: str | None
     actor_role: str | None
