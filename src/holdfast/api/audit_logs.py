@@ -3,19 +3,18 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-import msgspec
 from litestar import Router, get
 from litestar.params import QueryParameter
 
 from holdfast.api.deps import ApiRequest, CursorText, Door, PageLimit, PageNumber, SortOrder, page_of, settings_of
 from holdfast.api.types import FilterId, FilterText
+from holdfast.core.errors import InvalidInputError
 from holdfast.core.pages import Page
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import AuditEntry
 
 _door = Door("audit")
 _MAX_LIMIT = 1000
-_Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 @get("/", summary="The audit log, newest first; up to 1000 rows a page")
@@ -27,8 +26,8 @@ async def list_audit_logs(
     resource_type: FilterText = None,
     resource_id: FilterText = None,
     g_id: FilterId = None,
-    since: Annotated[_Moment | None, QueryParameter(name="from", description="RFC 3339, inclusive.")] = None,
-    until: Annotated[_Moment | None, QueryParameter(name="to", description="RFC 3339, exclusive.")] = None,
+    since: Annotated[datetime | None, QueryParameter(name="from", description="RFC 3339, inclusive.")] = None,
+    until: Annotated[datetime | None, QueryParameter(name="to", description="RFC 3339, exclusive.")] = None,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
@@ -42,11 +41,17 @@ async def list_audit_logs(
         "resource_type": resource_type,
         "resource_id": resource_id,
         "g_id": g_id,
-        "since": since,
-        "until": until,
+        "since": _with_zone("from", since),
+        "until": _with_zone("to", until),
     }
     key = settings_of(request).cursor_key
     return await _door.read(request, lambda tx, who: audit.list_entries(tx, who, asked, cursor_key=key, **filters))
+
+
+def _with_zone(name: str, moment: datetime | None) -> datetime | None:
+    if moment is not None and moment.tzinfo is None:
+        raise InvalidInputError(f"{name} needs its offset from UTC, as in 2026-03-01T12:00:00Z (RFC 3339)")
+    return moment
 
 
 router = Router("/audit-logs", route_handlers=[list_audit_logs], tags=["audit"])
