@@ -6,7 +6,7 @@ Extra tables, columns and indexes are allowed: an operator may add their own.
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import CheckConstraint, Connection, ForeignKeyConstraint, Table, UniqueConstraint, inspect, text
+from sqlalchemy import CheckConstraint, Connection, ForeignKeyConstraint, Index, Table, UniqueConstraint, inspect, text
 from sqlalchemy.engine.reflection import Inspector
 
 from holdfast.db.tables import metadata
@@ -34,6 +34,7 @@ class _Details:
     """What the catalogue says of all tables, read in one go."""
 
     def __init__(self, inspector: Inspector) -> None:
+        self.dialect_name = inspector.dialect.name
         self.columns = _by_table(inspector.get_multi_columns())
         self.primary_keys = _by_table(inspector.get_multi_pk_constraint())
         self.uniques = _by_table(inspector.get_multi_unique_constraints())
@@ -56,7 +57,9 @@ def _table_drift(details: _Details, table: Table) -> Iterator[str]:
     yield from _foreign_key_drift(details.foreign_keys[table.name], table)
     live_checks = {check["name"] for check in details.checks.get(table.name, [])}
     for constraint in table.constraints:
-        if isinstance(constraint, CheckConstraint) and str(constraint.name) not in live_checks:
+        if not isinstance(constraint, CheckConstraint) or str(constraint.name) in live_checks:
+            continue
+        if constraint.info.get("dialect", details.dialect_name) == details.dialect_name:
             yield f"{table.name}: check {constraint.name} is missing"
 
 
@@ -96,14 +99,19 @@ def _collation_drift(connection: Connection) -> Iterator[str]:
 
 
 def _key_drift(details: _Details, table: Table) -> Iterator[str]:
-    live = {key["name"] for key in details.uniques.get(table.name, [])}
-    live |= {index["name"] for index in details.indexes.get(table.name, [])}
-    for constraint in table.constraints:
-        if isinstance(constraint, UniqueConstraint) and str(constraint.name) not in live:
-            yield f"{table.name}: unique key {constraint.name} is missing"
-    for index in table.indexes:
-        if str(index.name) not in live:
-            yield f"{table.name}: index {index.name} is missing"
+    live: dict[str | None, list[str | None]] = {}
+    for index in details.indexes.get(table.name, []):
+        live[index["name"]] = index["column_names"]
+    for key in details.uniques.get(table.name, []):
+        live[key["name"]] = key["column_names"]
+    wanted: list[tuple[str, UniqueConstraint | Index]] = [("index", index) for index in table.indexes]
+    wanted += [("unique key", key) for key in table.constraints if isinstance(key, UniqueConstraint)]
+    for kind, key in wanted:
+        columns = [column.name for column in key.columns]
+        if str(key.name) not in live:
+            yield f"{table.name}: {kind} {key.name} is missing"
+        elif live[str(key.name)] != columns:
+            yield f"{table.name}: {kind} {key.name} is on {live[str(key.name)]}, not {columns}"
 
 
 def _foreign_key_drift(live: list[Any], table: Table) -> Iterator[str]:

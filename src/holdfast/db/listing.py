@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +24,8 @@ from holdfast.db.types import Timestamp
 
 Row = TypeVar("Row")
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 _SIGNATURE_BYTES = 16
 _MAX_CURSOR_CHARACTERS = 2000
 
@@ -167,7 +169,8 @@ class Listing(Generic[Row]):
         last = rows[limit - 1]
         value = getattr(last, self.sorts[sort.removeprefix("-")].key or "")
         if isinstance(value, datetime):
-            value = int(value.timestamp()) * 1_000_000 + value.microsecond
+            # Not timestamp(): a float holds no microseconds far from 1970.
+            value = (value - _EPOCH) // _MICROSECOND
         row_id = getattr(last, self._row_id.key or "")
         return _write_cursor(msgspec.structs.replace(following, value=value, row_id=row_id), cursor_key)
 
@@ -260,6 +263,5 @@ def _signature(body: bytes, key: bytes) -> bytes:
 
 def _cursor_value(value: str | int, column: ColumnElement[Any]) -> Any:
     if isinstance(column.type, Timestamp):
-        seconds, microseconds = divmod(int(value), 1_000_000)
-        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=microseconds)
+        return _EPOCH + int(value) * _MICROSECOND
     return value

@@ -85,19 +85,26 @@ class Pool(Generic[Connection]):
         """Give a connection back; `broken` when its state is unknown, and it is closed."""
         pooled = self._lent.pop(id(connection))
         self._in_use_gauge.set(len(self._lent))
-        if broken or self._closed or not self._is_fresh(pooled):
+        if broken or not self._is_fresh(pooled):
             await self._discard(pooled)
-        elif not self._wake_one(pooled):
-            if len(self._idle) < self.settings.max_idle:
-                self._idle.append(pooled)
-            else:
-                await self._discard(pooled)
+        else:
+            await self._keep(pooled)
 
     async def close(self) -> None:
         """Close the idle connections now and each lent one when it comes back."""
         self._closed = True
         while self._idle:
             await self._discard(self._idle.pop())
+
+    async def _keep(self, pooled: _Pooled[Connection]) -> None:
+        """Hand a good connection to the first in the queue, or keep it idle, or close it."""
+        if self._closed:
+            await self._discard(pooled)
+        elif not self._wake_one(pooled):
+            if len(self._idle) < self.settings.max_idle:
+                self._idle.append(pooled)
+            else:
+                await self._discard(pooled)
 
     def _lend(self, pooled: _Pooled[Connection]) -> Connection:
         self._lent[id(pooled.connection)] = pooled
@@ -133,7 +140,8 @@ class Pool(Generic[Connection]):
             self._waiters.append(waiter)
             self._waiting_gauge.set(len(self._waiters))
             try:
-                pooled = await asyncio.wait_for(waiter, max(0.0, deadline - time.monotonic()))
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    pooled = await waiter
             except BaseException as error:
                 await self._give_up(waiter)
                 if isinstance(error, TimeoutError):
@@ -154,8 +162,10 @@ class Pool(Generic[Connection]):
             self._waiters.remove(waiter)
         elif waiter.done() and not waiter.cancelled():
             pooled = waiter.result()
-            if not self._wake_one(pooled) and pooled is not None:
-                self._idle.append(pooled)
+            if pooled is None:
+                self._wake_one(None)
+            else:
+                await self._keep(pooled)
 
     def _wake_one(self, pooled: _Pooled[Connection] | None) -> bool:
         while self._waiters:

@@ -4,14 +4,17 @@ Every string compares byte by byte (spec decision 7): `COLLATE "C"`, `ascii_nopa
 MariaDB's default collation takes `aB` and `Ab` for one key, and its plain `_bin` ones ignore trailing spaces.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import JSON, TIMESTAMP, Boolean, Dialect, String, Text
+from sqlalchemy import JSON, TIMESTAMP, Boolean, CheckConstraint, Column, Dialect, Integer, String, Text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+BOUNDS_SUFFIX = "_bounds"
 
 
 class Key(TypeDecorator[str]):
@@ -82,12 +85,32 @@ class Json(TypeDecorator[Any]):
     impl = JSON
     cache_ok = True
 
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        # SQLite would turn the number in a column declared JSON into its own, and round it.
+        return dialect.type_descriptor(Text() if dialect.name == "sqlite" else JSON())
+
 
 class Flag(TypeDecorator[bool]):
     """True or false."""
 
     impl = Boolean
     cache_ok = True
+
+
+def bounds_on_sqlite(columns: Iterable[Column[Any]]) -> list[CheckConstraint]:
+    """Checks that refuse on SQLite what the types of the servers refuse: it takes any length and number anywhere."""
+    checks = []
+    for column in columns:
+        width = getattr(column.type, "width", None)
+        if width is not None:
+            condition = f"length({column.name}) <= {width}"
+        elif type(column.type) is Integer:
+            condition = f"{column.name} BETWEEN -2147483648 AND 2147483647"
+        else:
+            continue
+        check = CheckConstraint(condition, name=f"{column.name}{BOUNDS_SUFFIX}", info={"dialect": "sqlite"})
+        checks.append(check.ddl_if(dialect="sqlite"))
+    return checks
 
 
 class utc_timestamp(FunctionElement[Any]):  # noqa: N801 - it reads as the SQL function it renders

@@ -36,13 +36,18 @@ class Transaction(ABC):
 
     def __init__(self, slow_seconds: float) -> None:
         self._slow_seconds = slow_seconds
+        self._failed_statement: str | None = None
         self.statements_run = 0
 
     async def fetch_all(self, query: Query[Row], **parameters: Any) -> list[Row]:
         """All rows of a query, as its structs."""
         compiled = query.compiled(self.dialect_name)
         started = time.perf_counter()
-        rows = await self._fetch(query, compiled, compiled.arguments(parameters))
+        try:
+            rows = await self._fetch(query, compiled, compiled.arguments(parameters))
+        except BaseException:
+            self._failed_statement = query.name
+            raise
         self._observe(query, started, len(rows))
         return _decode(rows, compiled, query.row)
 
@@ -62,18 +67,24 @@ class Transaction(ABC):
         """Run a command; how many rows it matched."""
         compiled = command.compiled(self.dialect_name)
         started = time.perf_counter()
-        matched = await self._execute(command, compiled, compiled.arguments(parameters))
+        try:
+            matched = await self._execute(command, compiled, compiled.arguments(parameters))
+        except BaseException:
+            self._failed_statement = command.name
+            raise
         self._observe(command, started, matched)
         return matched
 
     async def insert_unless_present(self, command: Command, **parameters: Any) -> bool:
         """Run a command made by `statements.insert_unless_present`; whether it inserted the row."""
+        failed_before = self._failed_statement
         try:
             return await self.execute(command, **parameters) > 0
         except UniqueViolationError:
             # MariaDB undoes only the statement then, and the transaction goes on.
             if self.dialect_name != "mariadb":
                 raise
+            self._failed_statement = failed_before
             return False
 
     async def execute_many(self, command: Command, parameter_sets: Iterable[Mapping[str, Any]]) -> None:
@@ -83,8 +94,21 @@ class Transaction(ABC):
         if not arguments:
             return
         started = time.perf_counter()
-        await self._execute_many(command, compiled, arguments)
+        try:
+            await self._execute_many(command, compiled, arguments)
+        except BaseException:
+            self._failed_statement = command.name
+            raise
         self._observe(command, started, len(arguments))
+
+    def require_whole(self) -> None:
+        """Refuse to commit after a failed statement, whoever caught its error.
+
+        PostgreSQL would answer COMMIT with a silent rollback, the others would keep the rest: neither is what the
+        caller meant.
+        """
+        if self._failed_statement is not None:
+            raise DatabaseError(f"statement {self._failed_statement} failed in this transaction: nothing of it is kept")
 
     @abstractmethod
     async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
@@ -134,7 +158,7 @@ class Database(ABC):
 
     @abstractmethod
     def write(self, isolation: Isolation = Isolation.READ_COMMITTED) -> AbstractAsyncContextManager[Transaction]:
-        """A transaction: committed when the block ends, rolled back when it raises."""
+        """A transaction: committed when the block ends, rolled back when it raises or when a statement in it failed."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Database"]:

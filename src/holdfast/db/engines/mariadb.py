@@ -140,7 +140,9 @@ class MariadbDatabase(Database):
                 await _run(connection, f"SET TRANSACTION ISOLATION LEVEL {isolation}", None)
             await _run(connection, "START TRANSACTION", None)
             try:
-                yield MariadbTransaction(connection, self._slow_seconds)
+                tx = MariadbTransaction(connection, self._slow_seconds)
+                yield tx
+                tx.require_whole()
             except HoldfastError as error:
                 if not isinstance(error, ConnectionLostError):
                     await _run(connection, "ROLLBACK", None)

@@ -31,16 +31,19 @@ _DETAIL_COLUMNS = re.compile(r"Key \(([^)]*)\)")
 class _Connection:
     """A driver connection with the statements prepared on it."""
 
-    __slots__ = ("driver", "prepared")
+    __slots__ = ("_names", "driver", "prepared")
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
+        self._names = 0
         self.prepared: dict[str, Any] = {}
 
     async def prepare(self, compiled: CompiledStatement) -> Any:
         prepared = self.prepared.get(compiled.name)
         if prepared is None:
-            prepared = await self.driver.prepare(compiled.sql)
+            # Without a name of its own the statement would be parsed and planned anew at each run.
+            self._names += 1
+            prepared = await self.driver.prepare(compiled.sql, name=f"holdfast_{self._names}")
             self.prepared[compiled.name] = prepared
         return prepared
 
@@ -139,7 +142,9 @@ class PostgresqlDatabase(Database):
         try:
             await _run(connection, f"BEGIN ISOLATION LEVEL {isolation}")
             try:
-                yield PostgresqlTransaction(connection, self._slow_seconds)
+                tx = PostgresqlTransaction(connection, self._slow_seconds)
+                yield tx
+                tx.require_whole()
             except HoldfastError as error:
                 if not isinstance(error, ConnectionLostError):
                     await _run(connection, "ROLLBACK")

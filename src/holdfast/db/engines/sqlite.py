@@ -6,6 +6,7 @@ committed together: each is a savepoint of one database transaction, and none is
 """
 
 import asyncio
+import contextlib
 import re
 import time
 from collections.abc import AsyncIterator, Callable
@@ -34,6 +35,7 @@ from holdfast.db.pool import Pool, PoolSettings
 from holdfast.db.sqlite_driver import SQLITE_VERSION_IS_SAFE, sqlite3
 from holdfast.db.statements import CompiledStatement, Statement
 from holdfast.db.tables.base import metadata
+from holdfast.db.types import BOUNDS_SUFFIX
 
 _log = structlog.get_logger("holdfast.db")
 _driver: ModuleType = sqlite3
@@ -132,7 +134,9 @@ class SqliteDatabase(Database):
         writer = self._writer
         await writer.begin()
         try:
-            yield SqliteTransaction(writer.connection, self._slow_seconds, writer.thread)
+            tx = SqliteTransaction(writer.connection, self._slow_seconds, writer.thread)
+            yield tx
+            tx.require_whole()
         except BaseException:
             await writer.roll_back()
             raise
@@ -182,12 +186,13 @@ class _Writer:
             raise
 
     async def _take_turn(self) -> None:
-        if not self._turn.locked():
+        if not self._turn.locked() and self._waiting == 0:
             await self._turn.acquire()
             return
         self._waiting += 1
         try:
-            await asyncio.wait_for(self._turn.acquire(), self._wait_seconds)
+            async with asyncio.timeout(self._wait_seconds):
+                await self._turn.acquire()
         except TimeoutError:
             raise PoolExhaustedError(
                 f"the database was busy writing for {self._wait_seconds:g} seconds; try again in a moment",
@@ -203,7 +208,7 @@ class _Writer:
                 self.connection.execute("RELEASE request")
             else:
                 # An error such as a full disk makes SQLite roll back all: those who share the batch must know.
-                self._settle(DatabaseError("the database rolled back; nothing was written, try again"))
+                self._settle(SerializationError("the database rolled back; nothing was written, try again"))
             # What others in the batch released stays; the flush that their commit asked for takes it to the disk.
             if self._committed is None and self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
@@ -306,6 +311,8 @@ def translated(error: BaseException) -> HoldfastError:
         return ForeignKeyViolationError("a row that this one refers to does not exist")
     if found := _NOT_NULL.search(text):
         return NotNullViolationError(f"{found[1]} must be given", found[1])
+    if (found := _CHECK.search(text)) and found[1].endswith(BOUNDS_SUFFIX):
+        return UnstorableValueError(f"a value cannot be stored: it is too long or too large ({found[1]})")
     if found := _CHECK.search(text):
         return CheckViolationError(f"{found[1]} refuses this value", found[1])
     if "locked" in text or "busy" in text:
@@ -335,7 +342,9 @@ async def _in_thread(thread: ThreadPoolExecutor, work: Callable[[], Any]) -> Any
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
-        await asyncio.wait([running])
+        while not running.done():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
         raise
 
 
@@ -344,4 +353,7 @@ async def _close(connection: Any) -> None:
 
 
 def _lower(text: str | None) -> str | None:
-    return None if text is None else str(text).lower()
+    if text is None or str(text).isascii():
+        return None if text is None else str(text).lower()
+    # Letter by letter, as the servers do: Python's own lower() looks at the neighbours of a sigma.
+    return "".join(letter.lower()[0] for letter in str(text))

@@ -1,10 +1,10 @@
 """Every difference between the dialects that a migration can meet; the migrations themselves name none."""
 
 from alembic import op
-from sqlalchemy import text
+from sqlalchemy import Column, text
 from sqlalchemy.schema import SchemaItem
 
-from holdfast.db.types import Flag, Json, Key, LongText, Timestamp, Words, utc_timestamp
+from holdfast.db.types import Flag, Json, Key, LongText, Timestamp, Words, bounds_on_sqlite, utc_timestamp
 
 __all__ = [
     "Flag",
@@ -21,9 +21,14 @@ __all__ = [
 
 
 def create_table(name: str, *items: SchemaItem) -> None:
-    """Create a table with the engine, character set and collation that every table has on MariaDB."""
+    """Create a table as every table is: its engine and collation on MariaDB, its columns bounded on SQLite."""
     op.create_table(
-        name, *items, mariadb_engine="InnoDB", mariadb_charset="utf8mb4", mariadb_collate="utf8mb4_nopad_bin"
+        name,
+        *items,
+        *bounds_on_sqlite(item for item in items if isinstance(item, Column)),
+        mariadb_engine="InnoDB",
+        mariadb_charset="utf8mb4",
+        mariadb_collate="utf8mb4_nopad_bin",
     )
 
 

@@ -6,7 +6,7 @@ import msgspec
 from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, MetaData, Table, UniqueConstraint
 from sqlalchemy.schema import SchemaItem
 
-from holdfast.db.types import Key, Timestamp, utc_timestamp
+from holdfast.db.types import Key, Timestamp, bounds_on_sqlite, utc_timestamp
 
 metadata = MetaData(
     naming_convention={
@@ -59,6 +59,7 @@ def define_table(name: str, *items: SchemaItem, policy: TablePolicy) -> Table:
         metadata,
         *columns,
         *constraints,
+        *bounds_on_sqlite(columns),
         info={"policy": policy},
         mariadb_engine="InnoDB",
         mariadb_charset="utf8mb4",
