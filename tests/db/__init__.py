@@ -1,0 +1,1 @@
+"""The data layer: schema, keys, isolation, pool, lists, statements and views, on real databases of all engines."""

@@ -1,0 +1,1 @@
+"""Completeness: what every table, key, statement and conformance row must have."""
