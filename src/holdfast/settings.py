@@ -39,6 +39,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_request_bytes: int = 2 * 1024 * 1024
     idempotency_hours: int = 24
     trusted_proxies: str = ""
+    private_registry: str = ""
     secure_cookies: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "text"] = "json"

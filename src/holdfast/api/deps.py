@@ -23,11 +23,21 @@ from holdfast.settings import Settings
 
 Result = TypeVar("Result")
 Work = Callable[[Transaction, Actor], Awaitable[Result]]
-ApiRequest = Request[Any, Any, State]
 
 SESSION_COOKIE = "holdfast_session"
 _MOST_ATTEMPTS = 5
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class ApiRequest(Request[Any, Any, State]):
+    """A request whose body, however malformed, is the client's mistake and not ours."""
+
+    async def json(self) -> Any:
+        """The JSON of the body; 400 where it is none (the framework lets two kinds of nonsense through as 500)."""
+        try:
+            return await super().json()
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise InvalidInputError("the body must be JSON in UTF-8, nested at most a few hundred deep") from error
 
 
 class PasswordChangeRequiredError(ForbiddenError):
@@ -37,9 +47,12 @@ class PasswordChangeRequiredError(ForbiddenError):
 
 
 class Door:
-    """The way into the features for the routes of one area. `area` is the word that token scopes use."""
+    """The way into the features for the routes of one area.
 
-    def __init__(self, area: str, *, before_password_change: bool = False) -> None:
+    `area` is the word that token scopes use; None is for what any token may do, such as asking whose it is.
+    """
+
+    def __init__(self, area: str | None, *, before_password_change: bool = False) -> None:
         self.area = area
         self._before_password_change = before_password_change
 
@@ -48,6 +61,16 @@ class Door:
         async with database_of(request).read() as tx:
             actor = await accounts.resolve_actor(tx, token_of(request), origin_of(request))
             self._admit(actor, "read")
+            return await work(tx, actor)
+
+    async def prepare(self, request: ApiRequest, work: Work[Result]) -> Result:
+        """Run the reading part of a change, which needs the rights of the change, before its transaction.
+
+        For what must not happen within it, such as hashing a password.
+        """
+        async with database_of(request).read() as tx:
+            actor = await accounts.resolve_actor(tx, token_of(request), origin_of(request))
+            self._admit(actor, "write")
             return await work(tx, actor)
 
     async def write(self, request: ApiRequest, work: Work[Result]) -> Result:
@@ -60,11 +83,18 @@ class Door:
         return await with_retries(attempt)
 
     async def create(
-        self, request: ApiRequest, work: Work[Result], *, location: Callable[[Result], str], status: int = 201
+        self,
+        request: ApiRequest,
+        work: Work[Result],
+        *,
+        location: Callable[[Result], str],
+        status: int | Callable[[Result], int] = 201,
+        kept: Callable[[Result], Any] | None = None,
     ) -> Response[Result]:
-        """As `write`, answering 201 with the Location of what was made.
+        """As `write`, answering 201 (or `status`) with the Location of what was made.
 
-        With an Idempotency-Key the first answer is kept in the same transaction, and a repeated request gets it again.
+        With an Idempotency-Key the first answer is kept in the same transaction, and a repeated request gets it again,
+        as `kept` made it where there is something in it that may not be stored.
         """
         key = _idempotency_key(request)
         if key is None:
@@ -77,13 +107,14 @@ class Door:
                 answer = await answers.find_or_claim(tx, actor.user_id, key, fingerprint)
                 if answer is not None:
                     return _replayed(answer)
-                response = _created(await work(tx, actor), location, status)
+                content = await work(tx, actor)
+                response = _created(content, location, status)
                 answer = answers.Answer(
                     fingerprint=fingerprint,
-                    status=status,
+                    status=_status_of(content, status),
                     location=response.headers["Location"],
                     etag=response.headers.get("ETag"),
-                    body=msgspec.json.encode(response.content).decode(),
+                    body=msgspec.json.encode(content if kept is None else kept(content)).decode(),
                 )
                 await answers.keep(tx, actor.user_id, key, answer)
                 return response
@@ -96,7 +127,8 @@ class Door:
         return actor
 
     def _admit(self, actor: Actor, access: str) -> None:
-        require_scope(actor, self.area, access)
+        if self.area is not None:
+            require_scope(actor, self.area, access)
         if actor.must_change_password and not self._before_password_change:
             raise PasswordChangeRequiredError(
                 f"choose a new password first: PUT /api/v1/users/{actor.user_id}/password"
@@ -197,12 +229,18 @@ def page_of(page: int, limit: int, sort: str | None, cursor: str | None, *, max_
     return page_request(page, limit, sort=sort, cursor=cursor, max_limit=max_limit)
 
 
-def _created(content: Result, location: Callable[[Result], str], status: int) -> Response[Result]:
+def _created(
+    content: Result, location: Callable[[Result], str], status: int | Callable[[Result], int]
+) -> Response[Result]:
     headers = {"Location": location(content)}
     updated_at = getattr(content, "updated_at", None)
     if updated_at is not None:
         headers["ETag"] = version_of(updated_at)
-    return Response(content=content, status_code=status, headers=headers)
+    return Response(content=content, status_code=_status_of(content, status), headers=headers)
+
+
+def _status_of(content: Result, status: int | Callable[[Result], int]) -> int:
+    return status if isinstance(status, int) else status(content)
 
 
 def _replayed(answer: answers.Answer) -> Response[Any]:
