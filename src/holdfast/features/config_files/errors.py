@@ -1,11 +1,11 @@
-"""What is wrong with a config file: every problem with its document, line, path and reason."""
+"""What can go wrong with a config file; for its text: every problem with its document, line, path and reason."""
 
 from collections.abc import Iterable
 from typing import ClassVar
 
 import msgspec
 
-from holdfast.core.errors import UnprocessableError
+from holdfast.core.errors import ConflictError, ForbiddenError, NotFoundError, UnprocessableError
 
 # An answer with more problems than this helps nobody; reading stops where it is reached.
 MAX_PROBLEMS = 100
@@ -39,3 +39,60 @@ class ManifestError(UnprocessableError):
             message += f" (and {len(ordered) - 1} more)"
         super().__init__(message, errors=[msgspec.to_builtins(problem) for problem in ordered])
         self.problems = tuple(ordered)
+
+
+class GpuQuotaError(ManifestError):
+    """A pod of the file asks for more GPUs than its project may ever have in use."""
+
+    code = "gpu_quota_exceeded"
+
+
+class FilenameRefusedError(UnprocessableError):
+    """The name is not one for a config file."""
+
+    code = "filename_refused"
+
+
+class FilenameTakenError(ConflictError):
+    """The project has a live config file of that name."""
+
+    code = "filename_taken"
+
+    def __init__(self, filename: str) -> None:
+        super().__init__(f"the project has a config file {filename!r} already: change that one, or take another name")
+
+
+class ProjectRulesChangedError(ConflictError):
+    """The project lost its privileges between reading the text and storing it."""
+
+    code = "project_rules_changed"
+
+    def __init__(self) -> None:
+        super().__init__("what the project allows changed while the file was read: send it again")
+
+
+class ConfigFileNotFoundError(NotFoundError):
+    """There is no such config file, or the caller may not know it."""
+
+    code = "config_file_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no such config file, or you are not a member of its project's group")
+
+
+class ResourceNotFoundError(NotFoundError):
+    """The config file holds no such resource."""
+
+    code = "resource_not_found"
+
+    def __init__(self) -> None:
+        super().__init__("this config file holds no such resource: GET …/resources lists what it holds")
+
+
+class ConfigFileForbiddenError(ForbiddenError):
+    """The caller sees the project's config files but may not write them."""
+
+    code = "config_file_forbidden"
+
+    def __init__(self) -> None:
+        super().__init__("only managers and admins of the project's group write config files")

@@ -53,8 +53,8 @@ class ParsedResource(msgspec.Struct, frozen=True):
     """One Kubernetes object of a config file, ready to be stored.
 
     `type` is the kind in lower case and `name` is `kind/name` (decision 5). `document` and `line` count from 1; the
-    items of a List have the List's document and their own line. `gpus` is what all its pods hold at once. Images and
-    claim names stand as written, placeholders included.
+    items of a List have the List's document and their own line. `gpus` is what all its pods hold at once, `pod_gpus`
+    what one of them holds. Images and claim names stand as written, placeholders included.
     """
 
     type: str
@@ -66,6 +66,7 @@ class ParsedResource(msgspec.Struct, frozen=True):
     images: tuple[str, ...] = ()
     claim_names: tuple[str, ...] = ()
     gpus: int = 0
+    pod_gpus: int = 0
 
     def to_canonical_json(self) -> bytes:
         """The object as JSON with sorted keys: equal for two files that mean the same."""
@@ -122,7 +123,7 @@ def _examine_object(place: Place, *, allow_privileged: bool) -> ParsedResource |
     name = _examine_name(place)
     if kind is None:
         return None
-    facts = _examine_pods(place, kind, allow_privileged=allow_privileged)
+    facts, gpus = _examine_pods(place, kind, allow_privileged=allow_privileged)
     if kind == "persistentvolumeclaim":
         examine_claim(place)
     if kind == "statefulset":
@@ -140,7 +141,8 @@ def _examine_object(place: Place, *, allow_privileged: bool) -> ParsedResource |
         parsed={**parsed, "kind": KINDS[kind]},
         images=facts.images,
         claim_names=facts.claim_names,
-        gpus=facts.gpus,
+        gpus=gpus,
+        pod_gpus=facts.gpus,
     )
 
 
@@ -196,20 +198,20 @@ def _examine_name(place: Place) -> str | None:
     return name
 
 
-def _examine_pods(place: Place, kind: str, *, allow_privileged: bool) -> PodFacts:
-    """The facts of the kind's pods, its GPUs times the pods that run at once."""
+def _examine_pods(place: Place, kind: str, *, allow_privileged: bool) -> tuple[PodFacts, int]:
+    """The facts of one of the kind's pods, and the GPUs of all that run at once."""
     if kind not in _POD_TEMPLATES:
-        return PodFacts()
+        return PodFacts(), 0
     spec = place.mapping_at(*_POD_TEMPLATES[kind], "spec")
     facts = examine_pod(spec, allow_privileged=allow_privileged) if spec is not None else PodFacts()
     if kind not in _POD_COUNTS:
-        return facts
+        return facts, facts.gpus
     owner_path, key = _POD_COUNTS[kind]
     owner = place.mapping_at(*owner_path) if spec is not None else None
     pods = owner.count(key, default=1) if owner is not None else 1
     if facts.gpus * pods > MAX_COUNT:
         place.refuse(f"asks for {facts.gpus * pods:,} GPUs in all")
-    return msgspec.structs.replace(facts, gpus=facts.gpus * pods)
+    return facts, facts.gpus * pods
 
 
 def _examine_claim_templates(place: Place) -> None:
