@@ -1,26 +1,33 @@
 """The command `holdfast`."""
 
-import sys
+from typing import Annotated
 
 import typer
 
-from holdfast.cli import migrate, serve
-from holdfast.core.errors import HoldfastError
+from holdfast import __version__
+from holdfast.cli.commands import LazyGroup
 
-application = typer.Typer(no_args_is_help=True)
-application.command("serve")(serve.serve)
-application.add_typer(migrate.application, name="migrate")
+application = typer.Typer(
+    cls=LazyGroup, no_args_is_help=True, pretty_exceptions_enable=False, context_settings={"max_content_width": 100}
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"holdfast {__version__}")
+        raise typer.Exit
 
 
 @application.callback()
-def _root() -> None:
-    """The system of record of a shared GPU cluster."""
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """The system of record of a shared GPU cluster. --help explains every command."""
 
 
 def main() -> None:
-    """Run the command line; an expected error is one sentence and a status."""
-    try:
-        application()
-    except HoldfastError as error:
-        typer.echo(f"holdfast: {error.message}", err=True)
-        sys.exit(3 if error.status >= 500 else 1)
+    """Run the command line."""
+    application()
