@@ -99,14 +99,12 @@ def _collation_drift(connection: Connection) -> Iterator[str]:
 
 
 def _key_drift(details: _Details, table: Table) -> Iterator[str]:
-    live: dict[str | None, list[str | None]] = {}
-    for index in details.indexes.get(table.name, []):
-        live[index["name"]] = index["column_names"]
-    for key in details.uniques.get(table.name, []):
-        live[key["name"]] = key["column_names"]
+    indexes = {index["name"]: index["column_names"] for index in details.indexes.get(table.name, [])}
+    uniques = {key["name"]: key["column_names"] for key in details.uniques.get(table.name, [])}
     wanted: list[tuple[str, UniqueConstraint | Index]] = [("index", index) for index in table.indexes]
     wanted += [("unique key", key) for key in table.constraints if isinstance(key, UniqueConstraint)]
     for kind, key in wanted:
+        live = uniques if kind == "unique key" else indexes
         columns = [column.name for column in key.columns]
         if str(key.name) not in live:
             yield f"{table.name}: {kind} {key.name} is missing"

@@ -127,6 +127,8 @@ def _lock_server(connection: Connection) -> None:
 
 
 def _upgrade(connection: Connection, revision: str) -> SchemaStatus:
+    _status(connection)  # refuses a database of a newer version
+    connection.commit()
     command.upgrade(_config(connection), revision)
     connection.commit()
     return _status(connection)

@@ -122,10 +122,10 @@ class Pool(Generic[Connection]):
             while len(self._idle) > self.settings.max_idle:
                 self._fewest_idle = len(self._idle)
                 await asyncio.sleep(self.settings.surplus_seconds)
-                unwanted = max(0, self._fewest_idle - self.settings.max_idle)
-                surplus, self._idle = self._idle[:unwanted], self._idle[unwanted:]
-                for pooled in surplus:
-                    await self._discard(pooled)
+                for _ in range(self._fewest_idle - self.settings.max_idle):
+                    # One at a time: while one closes, the pool may be used, or closed itself.
+                    if len(self._idle) > self.settings.max_idle:
+                        await self._discard(self._idle.pop(0))
         finally:
             self._trimming = None
 

@@ -160,10 +160,10 @@ def live(table: Any) -> ColumnElement[bool]:
 def locked_as_parent(select: Select[Any], *tables: Any) -> Select[Any]:
     """The rows of `tables` stay live until the transaction ends: a child may be made under them.
 
-    The lock waits for a deletion under way and then finds the row deleted. It does not wait for other changes on
-    PostgreSQL (KEY SHARE: a deletion changes a key column). On SQLite writers are alone anyway.
+    The lock waits for a deletion under way and then finds the row deleted. On SQLite writers are alone anyway.
+    KEY SHARE would be too weak on PostgreSQL: it lets a deletion pass where no unique key holds `deletion_id`.
     """
-    return select.with_for_update(read=True, key_share=True, of=tables or None)
+    return select.with_for_update(read=True, of=tables or None)
 
 
 def parameters_for(table: Table, *columns: str) -> dict[str, BindParameter[Any]]:
