@@ -30,14 +30,25 @@ _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class ApiRequest(Request[Any, Any, State]):
-    """A request whose body, however malformed, is the client's mistake and not ours."""
+    """A request whose body is read in one step and strictly into the type that its route declares.
+
+    The framework would decode it twice, take "4" for 4, and answer 500 to invalid UTF-8 and to deep nesting.
+    """
 
     async def json(self) -> Any:
-        """The JSON of the body; 400 where it is none (the framework lets two kinds of nonsense through as 500)."""
+        """The body as the route's struct; 400 with the field and the reason where it does not fit."""
+        declared = self.route_handler.parsed_data_field
         try:
-            return await super().json()
-        except (UnicodeDecodeError, RecursionError) as error:
-            raise InvalidInputError("the body must be JSON in UTF-8, nested at most a few hundred deep") from error
+            return msgspec.json.decode(await self.body(), type=Any if declared is None else declared.annotation)
+        except msgspec.ValidationError as error:
+            reason, _, path = str(error).partition(" - at `$")
+            field = path.strip("`").lstrip(".")
+            raise InvalidInputError(
+                f"the request does not fit: {field}: {reason}" if field else f"the request does not fit: {reason}",
+                errors=[{"field": field, "in": "body", "reason": reason}],
+            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidInputError(f"the body must be JSON in UTF-8, nested not too deep: {error}") from error
 
 
 class PasswordChangeRequiredError(ForbiddenError):
@@ -202,8 +213,16 @@ def changes_of(data: msgspec.Struct) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
 
 
+def tagged(content: Any) -> Response[Any]:
+    """An answer with its ETag, for If-Match; never 304, because it holds more than its own row."""
+    return Response(content=content, headers={"ETag": version_of(content.updated_at)})
+
+
 def versioned(request: ApiRequest, content: Any) -> Response[Any]:
-    """An answer with its ETag; 304 without body where the caller has this version already."""
+    """An answer with its ETag; 304 without body where the caller has this version already.
+
+    Only for an answer that cannot change without its row's `updated_at`; `tagged` for others.
+    """
     etag = version_of(content.updated_at)
     if request.headers.get("if-none-match") == etag:
         return Response(content=None, status_code=304, headers={"ETag": etag})

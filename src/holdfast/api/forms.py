@@ -18,7 +18,7 @@ from holdfast.api.deps import (
     if_match_of,
     page_of,
     settings_of,
-    versioned,
+    tagged,
 )
 from holdfast.api.types import (
     Description,
@@ -106,7 +106,7 @@ async def open_form(request: ApiRequest, data: JSONBody[OpenForm]) -> Response[F
 
 @get("/{form_id:str}", summary="A form with its messages")
 async def get_form(request: ApiRequest, form_id: PathId) -> Response[Form]:
-    return versioned(request, await _door.read(request, lambda tx, actor: forms.get_form(tx, actor, form_id)))
+    return tagged(await _door.read(request, lambda tx, actor: forms.get_form(tx, actor, form_id)))
 
 
 @patch("/{form_id:str}", summary="Change a form's status, title, description or tag")
@@ -115,7 +115,7 @@ async def change_form(request: ApiRequest, form_id: PathId, data: JSONBody[Chang
     form = await _door.write(
         request, lambda tx, actor: forms.change_form(tx, actor, form_id, changes, if_match=if_match)
     )
-    return versioned(request, form)
+    return tagged(form)
 
 
 @get("/{form_id:str}/messages", summary="The messages of a form, oldest first")
