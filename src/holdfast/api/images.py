@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, Router, get, patch, post
+from litestar.openapi import ResponseSpec
 from litestar.params import FromQuery, JSONBody
 
 from holdfast.api.deps import (
@@ -60,7 +61,10 @@ async def list_images(
     return await _door.read(request, lambda tx, actor: images.list_images(tx, actor, asked, cursor_key=key, **filters))
 
 
-@post("/", summary="Allow an image; by a manager or admin of its project: ask for it (202)")
+_FILED = ResponseSpec(ImageRequest, generate_examples=False, description="Filed as a request, Location tells where")
+
+
+@post("/", summary="Allow an image; by a manager or admin of its project: ask for it", responses={202: _FILED})
 async def add_image(request: ApiRequest, data: JSONBody[AddImage]) -> Response[AllowedImage | ImageRequest]:
     private_registry = settings_of(request).private_registry
     return await _door.create(
