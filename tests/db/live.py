@@ -1,4 +1,4 @@
-"""The live catalogue of a database, asked through drivers that the product does not use."""
+"""The live catalogue of a database, asked through SQLAlchemy and, on the servers, through other drivers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,13 +8,17 @@ from sqlalchemy import Connection, Engine, create_engine, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
+from holdfast.db.sqlite_driver import sqlite3
+
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg", "mariadb": "mariadb+pymysql"}
 
 
 def other_engine(url: str) -> Engine:
     """A plain SQLAlchemy engine on the database."""
     address = make_url(url)
-    return create_engine(address.set(drivername=_DRIVERS[address.drivername]), poolclass=NullPool)
+    # Two SQLite libraries in one process take each other's locks away, so the file is opened by the product's own.
+    options: dict[str, Any] = {"module": sqlite3} if address.drivername == "sqlite" else {}
+    return create_engine(address.set(drivername=_DRIVERS[address.drivername]), poolclass=NullPool, **options)
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from sqlalchemy.sql.dml import Delete, Insert, Update
 from sqlalchemy.sql.elements import BindParameter, ClauseList, Grouping
 from sqlalchemy.types import Boolean, NullType, TypeDecorator, TypeEngine
 
-from holdfast.db.types import Flag, Json, Timestamp
+from holdfast.db.errors import UnstorableValueError
+from holdfast.db.types import Flag, Json, Key, Timestamp
 
 Row = TypeVar("Row")
 Convert = Callable[[Any], Any]
@@ -318,6 +319,8 @@ def _encoder(type_: TypeEngine[Any], dialect_name: str) -> Convert | None:
         return _json_to_text
     if isinstance(type_, Boolean | Flag) and dialect_name != "postgresql":
         return int
+    if isinstance(type_, Key):
+        return _ascii
     return None
 
 
@@ -329,6 +332,13 @@ def _decoder(type_: TypeEngine[Any], dialect_name: str) -> Convert | None:
     if isinstance(type_, Boolean | Flag) and dialect_name != "postgresql":
         return bool
     return None
+
+
+def _ascii(value: Any) -> Any:
+    # MariaDB refuses other characters in such a column, even to look for: the other engines do as it does.
+    if isinstance(value, str) and not value.isascii():
+        raise UnstorableValueError("an id or a key word has letters, digits and signs of ASCII only")
+    return value
 
 
 def _timestamp_to_text(moment: datetime) -> str:

@@ -26,7 +26,14 @@ from holdfast.db.errors import (
 from holdfast.db.pool import Pool, PoolSettings
 from holdfast.db.statements import CompiledStatement, Statement
 
-_DRIVER_ERRORS = (driver_errors.MySQLError, OSError, TimeoutError, RuntimeError, asyncio.IncompleteReadError)
+_DRIVER_ERRORS = (
+    driver_errors.MySQLError,
+    OSError,
+    TimeoutError,
+    RuntimeError,
+    asyncio.IncompleteReadError,
+    UnicodeEncodeError,
+)
 _SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _CONSTRAINT = re.compile(r"CONSTRAINT `([^`]+)`")
 _KEY = re.compile(r"for key '(?:[^'.]*\.)?([^']+)'")
@@ -199,6 +206,8 @@ async def _close(connection: Any) -> None:
 
 def translated(error: BaseException) -> HoldfastError:
     """The error of the driver in the words of the product."""
+    if isinstance(error, UnicodeEncodeError):
+        return UnstorableValueError(f"a value cannot be stored: {error}")
     number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     text = str(error.args[1]) if len(error.args) > 1 else str(error)
     if isinstance(error, OSError | TimeoutError | RuntimeError | asyncio.IncompleteReadError) or number in _LOST:
