@@ -327,6 +327,21 @@ async def test_a_deleted_repository_is_made_anew(cast: Cast) -> None:
     assert await count_rows(cast.instance, "container_repositories", "deletion_id = ''") == 1
 
 
+@pytest.mark.conformance("U-01")
+async def test_the_groups_admin_reads_what_became_of_a_request(cast: Cast) -> None:
+    here, everywhere = await filed(cast), await filed(cast, image_name="redis")
+    await cast.super_admin.post(f"/image-requests/{here}/approve", json={})
+    await cast.super_admin.post(f"/image-requests/{everywhere}/approve", json={"is_global": True})
+    entries = (await cast.admin.get("/audit-logs")).json()["items"]
+    assert [(entry["resource_type"], entry["action"]) for entry in reversed(entries)] == [
+        ("image-request", "create"),
+        ("image-request", "create"),
+        ("image-request", "approve"),
+        ("image", "create"),
+        ("image-request", "approve"),
+    ]
+
+
 async def test_an_imported_request_is_read_as_its_user_wrote_it(cast: Cast) -> None:
     u_id = await make_super_admin(cast.database, "second")
     request_id = await make_image_request(

@@ -182,6 +182,8 @@ async def test_only_super_administrators_enable_a_rule_again(cast: Cast) -> None
     entries = await audit_entries(cast.instance, "image")
     assert [entry[0] for entry in entries] == ["create", "update", "update"]
     assert entries[1][2:] == ('{"is_enabled":true}', '{"is_enabled":false}')
+    logged = (await cast.admin.get("/audit-logs", params={"resource_type": "image"})).json()
+    assert logged["total"] == 3
 
 
 async def test_a_stale_version_of_a_rule_is_refused(cast: Cast) -> None:

@@ -251,6 +251,8 @@ async def test_a_workload_starts_once_and_ends_for_good(cast: Cast) -> None:
     assert (await cast.user.patch(path, json={"name": "done", "status": "Succeeded"})).json()["name"] == "done"
     actions = [entry[0] for entry in await audit_entries(cast.instance, "workload")]
     assert actions == ["create"] + ["update"] * 5
+    logged = (await cast.admin.get("/audit-logs", params={"resource_type": "workload"})).json()
+    assert logged["total"] == 6
 
 
 async def test_a_change_that_takes_more_gpus_is_admitted_as_a_new_workload_is(cast: Cast) -> None:

@@ -107,6 +107,10 @@ _REQUEST_ACCESS = select(
     image_requests.c.input_tag,
     image_requests.c.status,
     image_requests.c.updated_at,
+    select(project_list.c.g_id)
+    .where(project_list.c.p_id == image_requests.c.project_id)
+    .scalar_subquery()
+    .label("g_id"),
     select(role_of_actor(project_list.c.g_id))
     .where(project_list.c.p_id == image_requests.c.project_id)
     .scalar_subquery()
@@ -231,6 +235,10 @@ _RULE_ACCESS = (
         image_allow_list.c.is_enabled,
         image_allow_list.c.updated_at,
         container_repositories.c.full_name,
+        select(project_list.c.g_id)
+        .where(project_list.c.p_id == image_allow_list.c.project_id)
+        .scalar_subquery()
+        .label("g_id"),
         select(role_of_actor(project_list.c.g_id))
         .where(project_list.c.p_id == image_allow_list.c.project_id)
         .scalar_subquery()

@@ -39,7 +39,7 @@ async def file_request(
 ) -> ImageRequest:
     """Ask for an image: for a project as a member of its group, without project for all."""
     reference = with_default_tag(_parse_taggable(image_name, registry, tag))
-    project_name = await service.lock_rules_of(tx, actor, project_id)
+    project = await service.lock_rules_of(tx, actor, project_id)
     if await service.is_image_allowed(tx, project_id, reference):
         raise ImageAlreadyAllowedError(f"{reference} is allowed already", image=str(reference))
     fields: dict[str, Any] = {
@@ -62,14 +62,22 @@ async def file_request(
         **fields,
     )
     await audit.record(
-        tx, actor, Action.CREATE, "image-request", request_id, label=str(reference), new=fields, clock=clock
+        tx,
+        actor,
+        Action.CREATE,
+        "image-request",
+        request_id,
+        label=str(reference),
+        g_id=None if project is None else project.g_id,
+        new=fields,
+        clock=clock,
     )
     return ImageRequest(
         id=request_id,
         user_id=actor.user_id,
         username=actor.username,
         full_name=actor.full_name,
-        project_name=project_name,
+        project_name=None if project is None else project.project_name,
         status="pending",
         reviewer_id=None,
         reviewer_name=None,
@@ -117,16 +125,15 @@ async def approve_request(
     """
     request = await _get_request_access(tx, actor, request_id, queries.FIND_REQUEST_ACCESS)
     _require_decider(actor)
-    project_id = None if is_global else request.project_id
     # The project before the request, as a deletion locks them; the other way round the two could wait for each other.
-    await service.lock_rules_of(tx, actor, project_id)
+    project = await service.lock_rules_of(tx, actor, None if is_global else request.project_id)
     request = await _lock_pending(tx, actor, request_id)
     await _decide(tx, actor, request, status="approved", note=note, clock=clock)
     entries = await service.allow_requested(
         tx,
         actor,
         _asked_for(request),
-        project_id=project_id,
+        project=project,
         request_id=request_id,
         private_registry=private_registry,
         clock=clock,
@@ -235,6 +242,7 @@ def _decision_entry(request: ImageRequestAccess, action: Action, new: dict[str, 
         resource_type="image-request",
         resource_id=request.id,
         label=str(_asked_for(request)),
+        g_id=request.g_id,
         old={"status": request.status},
         new=new,
     )

@@ -23,6 +23,7 @@ from holdfast.features.images.errors import (
 from holdfast.features.images.references import ImageReference
 from holdfast.features.images.types import AllowedImage, AllowedImageAccess, EqualRule
 from holdfast.features.projects import service as projects
+from holdfast.features.projects.types import ProjectAccess
 
 
 async def is_image_allowed(tx: Transaction, project_id: str | None, reference: ImageReference) -> bool:
@@ -77,15 +78,13 @@ async def add_rule(
     """Allow an image without a request; every tag of it where the reference has none. Super administrators only."""
     if not actor.is_super_admin:
         raise ImageForbiddenError("only super administrators allow an image without a request")
-    await lock_rules_of(tx, actor, project_id)
-    target, entries = await _find_or_make_target(tx, reference, private_registry, clock)
-    equal = await _find_equal(tx, target, project_id)
+    project = await lock_rules_of(tx, actor, project_id)
+    target, entries = await _find_or_make_target(tx, reference, project, private_registry, clock=clock)
+    equal = await _find_equal(tx, target)
     if equal is not None:
         state = "" if equal.is_enabled else " and disabled: enable it with PATCH"
         raise ImageAlreadyAllowedError(f"this rule is there already{state}", image_id=equal.id)
-    image_id, entry = await _insert_rule(
-        tx, actor, reference, target, project_id=project_id, request_id=None, clock=clock
-    )
+    image_id, entry = await _insert_rule(tx, actor, target, request_id=None, clock=clock)
     await audit.record_all(tx, actor, [*entries, entry], clock)
     return await get_image(tx, actor, image_id)
 
@@ -95,35 +94,33 @@ async def allow_requested(
     actor: Actor,
     reference: ImageReference,
     *,
-    project_id: str | None,
+    project: ProjectAccess | None,
     request_id: str,
     private_registry: str,
     clock: Clock,
 ) -> list[Entry]:
-    """Write the rule of an approved request, and return what to record. The caller holds `lock_rules_of`.
+    """Write the rule of an approved request, and return what to record. `lock_rules_of` gave the project, or None.
 
     An equal rule is linked to the request and enabled instead: two rules for one thing could not be told apart.
     """
-    target, entries = await _find_or_make_target(tx, reference, private_registry, clock)
-    equal = await _find_equal(tx, target, project_id)
+    target, entries = await _find_or_make_target(tx, reference, project, private_registry, clock=clock)
+    equal = await _find_equal(tx, target)
     if equal is None:
-        _, entry = await _insert_rule(
-            tx, actor, reference, target, project_id=project_id, request_id=request_id, clock=clock
-        )
+        _, entry = await _insert_rule(tx, actor, target, request_id=request_id, clock=clock)
     else:
-        entry = await _link_rule(tx, reference, equal, request_id, clock)
+        entry = await _link_rule(tx, target, equal, request_id, clock)
     return [*entries, entry]
 
 
-async def lock_rules_of(tx: Transaction, actor: Actor, project_id: str | None) -> str | None:
+async def lock_rules_of(tx: Transaction, actor: Actor, project_id: str | None) -> ProjectAccess | None:
     """Hold the rules and requests of a live project, or those for all, against others who would write them now.
 
-    Gives the project's name; `ProjectNotFoundError` where the actor may not see it.
+    Gives the project; `ProjectNotFoundError` where the actor may not see it.
     """
     if project_id is None:
         await tx.fetch_one(queries.LOCK_RULES_FOR_ALL)
         return None
-    return (await projects.get_access_alone(tx, actor, project_id)).project_name
+    return await projects.get_access_alone(tx, actor, project_id)
 
 
 async def change_image(
@@ -158,6 +155,7 @@ async def change_image(
             "image",
             image_id,
             label=image.full_name,
+            g_id=image.g_id,
             old={"is_enabled": image.is_enabled},
             new={"is_enabled": is_enabled},
             clock=clock,
@@ -166,10 +164,13 @@ async def change_image(
 
 
 class _Target(msgspec.Struct, frozen=True):
-    """The rows that a rule names."""
+    """What a rule is about: the image and its rows, and for which project."""
 
+    reference: ImageReference
     repository_id: str
     tag_id: str | None
+    project_id: str | None
+    g_id: str | None
 
 
 async def _get_image_access(
@@ -182,40 +183,40 @@ async def _get_image_access(
 
 
 async def _find_or_make_target(
-    tx: Transaction, reference: ImageReference, private_registry: str, clock: Clock
+    tx: Transaction, reference: ImageReference, project: ProjectAccess | None, private_registry: str, *, clock: Clock
 ) -> tuple[_Target, list[Entry]]:
+    tag_id = None
     repository_id, entries = await repositories.find_or_make_repository(tx, reference, clock)
-    if reference.tag is None:
-        return _Target(repository_id, None), entries
-    tag_id, made = await repositories.find_or_make_tag(tx, reference, repository_id, clock)
-    entries = [*entries, *made]
-    if policy.is_in_registry(reference, private_registry):
-        entries.append(await repositories.mark_pulled(tx, reference, tag_id, clock))
-    return _Target(repository_id, tag_id), entries
+    if reference.tag is not None:
+        tag_id, made = await repositories.find_or_make_tag(tx, reference, repository_id, clock)
+        entries = [*entries, *made]
+        if policy.is_in_registry(reference, private_registry):
+            entries.append(await repositories.mark_pulled(tx, reference, tag_id, clock))
+    target = _Target(
+        reference=reference,
+        repository_id=repository_id,
+        tag_id=tag_id,
+        project_id=None if project is None else project.p_id,
+        g_id=None if project is None else project.g_id,
+    )
+    return target, entries
 
 
-async def _find_equal(tx: Transaction, target: _Target, project_id: str | None) -> EqualRule | None:
+async def _find_equal(tx: Transaction, target: _Target) -> EqualRule | None:
     return await tx.fetch_one(
         queries.FIND_EQUAL_RULE_ALONE,
         repository_id=target.repository_id,
         tag_id=target.tag_id,
-        project_id=project_id,
+        project_id=target.project_id,
     )
 
 
 async def _insert_rule(
-    tx: Transaction,
-    actor: Actor,
-    reference: ImageReference,
-    target: _Target,
-    *,
-    project_id: str | None,
-    request_id: str | None,
-    clock: Clock,
+    tx: Transaction, actor: Actor, target: _Target, *, request_id: str | None, clock: Clock
 ) -> tuple[str, Entry]:
     image_id, now = new_long_id(), clock()
     fields: dict[str, Any] = {
-        "project_id": project_id,
+        "project_id": target.project_id,
         "repository_id": target.repository_id,
         "tag_id": target.tag_id,
         "request_id": request_id,
@@ -224,13 +225,10 @@ async def _insert_rule(
     await tx.execute(
         queries.INSERT_RULE, id=image_id, created_by=actor.user_id, created_at=now, updated_at=now, **fields
     )
-    entry = Entry(action=Action.CREATE, resource_type="image", resource_id=image_id, label=str(reference), new=fields)
-    return image_id, entry
+    return image_id, _rule_entry(Action.CREATE, image_id, target, old=None, new=fields)
 
 
-async def _link_rule(
-    tx: Transaction, reference: ImageReference, rule: EqualRule, request_id: str, clock: Clock
-) -> Entry:
+async def _link_rule(tx: Transaction, target: _Target, rule: EqualRule, request_id: str, clock: Clock) -> Entry:
     await tx.execute(
         queries.LINK_RULE,
         image_id=rule.id,
@@ -238,11 +236,19 @@ async def _link_rule(
         new_is_enabled=True,
         new_updated_at=next_version(rule.updated_at, clock()),
     )
+    old = {"request_id": rule.request_id, "is_enabled": rule.is_enabled}
+    return _rule_entry(Action.UPDATE, rule.id, target, old=old, new={"request_id": request_id, "is_enabled": True})
+
+
+def _rule_entry(
+    action: Action, image_id: str, target: _Target, *, old: dict[str, Any] | None, new: dict[str, Any]
+) -> Entry:
     return Entry(
-        action=Action.UPDATE,
+        action=action,
         resource_type="image",
-        resource_id=rule.id,
-        label=str(reference),
-        old={"request_id": rule.request_id, "is_enabled": rule.is_enabled},
-        new={"request_id": request_id, "is_enabled": True},
+        resource_id=image_id,
+        label=str(target.reference),
+        g_id=target.g_id,
+        old=old,
+        new=new,
     )

@@ -42,6 +42,7 @@ class ImageRequestAccess(msgspec.Struct, frozen=True):
     input_tag: str
     status: str
     updated_at: datetime
+    g_id: str | None
     actor_role: str | None
 
 
@@ -82,6 +83,7 @@ class AllowedImageAccess(msgspec.Struct, frozen=True):
     is_enabled: bool
     updated_at: datetime
     full_name: str
+    g_id: str | None
     actor_role: str | None
 
 

@@ -78,6 +78,10 @@ _ACCESS = select(
     course_workloads.c.resource_gpu,
     course_workloads.c.started_at,
     course_workloads.c.updated_at,
+    select(project_list.c.g_id)
+    .where(project_list.c.p_id == course_workloads.c.project_id)
+    .scalar_subquery()
+    .label("g_id"),
     select(role_of_actor(project_list.c.g_id))
     .where(project_list.c.p_id == course_workloads.c.project_id)
     .scalar_subquery()

@@ -73,7 +73,9 @@ async def create_workload(tx: Transaction, actor: Actor, asked: NewWorkload, *, 
     )
     if not inserted:
         raise PodNameTakenError(fields["k8s_pod_name"])
-    await audit.record(tx, actor, Action.CREATE, "workload", workload_id, label=asked.name, new=fields, clock=clock)
+    await audit.record(
+        tx, actor, Action.CREATE, "workload", workload_id, label=asked.name, g_id=project.g_id, new=fields, clock=clock
+    )
     return Workload(
         id=workload_id,
         user_id=actor.user_id,
@@ -142,6 +144,7 @@ async def change_workload(
             "workload",
             workload_id,
             label=workload.name,
+            g_id=workload.g_id,
             old={name: old[name] for name in new},
             new=new,
             clock=clock,

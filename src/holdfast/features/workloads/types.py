@@ -46,4 +46,5 @@ class WorkloadAccess(msgspec.Struct, frozen=True):
     resource_gpu: int | None
     started_at: datetime | None
     updated_at: datetime
+    g_id: str
     actor_role: str | None
