@@ -1,7 +1,9 @@
 """The composition root: from the settings to a running application."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
@@ -11,43 +13,109 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
 
 from holdfast import __version__
-from holdfast.api import audit_logs, forms, health, reference
+from holdfast.api import (
+    audit_logs,
+    config_files,
+    forms,
+    groups,
+    health,
+    image_requests,
+    images,
+    me,
+    projects,
+    reference,
+    repositories,
+    sessions,
+    tokens,
+    users,
+    workloads,
+)
+from holdfast.api.deps import ApiRequest
 from holdfast.api.errors import EXCEPTION_HANDLERS
 from holdfast.api.observation import Observation
 from holdfast.db.open import open_database
+from holdfast.features.groups.first_start import ensure_first_start
+from holdfast.features.groups.types import FirstStart
 from holdfast.settings import Settings
+from holdfast.worker.loop import running_worker
 
-_ROUTERS = [audit_logs.router, forms.router]
+_ROUTERS = [
+    audit_logs.router,
+    config_files.router,
+    forms.router,
+    groups.router,
+    image_requests.router,
+    images.router,
+    me.router,
+    projects.router,
+    repositories.router,
+    sessions.router,
+    tokens.router,
+    users.router,
+    workloads.router,
+]
 
 
-def create_app(settings: Settings) -> ASGIApp:
-    """The ASGI application: routes, error handlers, metrics and the database, which starts with it."""
+def create_app(settings: Settings, *, announce: Callable[[FirstStart], None] | None = None) -> ASGIApp:
+    """The ASGI application: routes, error handlers, metrics and the database, which starts with it.
+
+    `announce` is told of the first start, once; by default the password is written to standard error.
+    """
+    return Observation(_framework(settings, announce or _announce), access_log=settings.access_log)
+
+
+def describe_api(settings: Settings) -> dict[str, Any]:
+    """The OpenAPI description of the routes, without starting anything."""
+    return _framework(settings, _announce).openapi_schema.to_schema()
+
+
+def _framework(settings: Settings, announce: Callable[[FirstStart], None]) -> Litestar:
     database = open_database(settings)
 
     @asynccontextmanager
     async def running(app: Litestar) -> AsyncIterator[None]:
-        async with database.running():
+        async with database.running(), AsyncExitStack() as stack:
+            first_start = await ensure_first_start(database, settings.admin_password)
+            if first_start is not None:
+                announce(first_start)
+            if settings.worker_in_server:
+                await stack.enter_async_context(running_worker(database, settings))
             yield
 
-    app = Litestar(
+    return Litestar(
         route_handlers=[Router("/api/v1", route_handlers=[*_ROUTERS, *reference.handlers]), *health.handlers],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[running],
         state=State({"settings": settings, "database": database}),
         openapi_config=_openapi(),
+        request_class=ApiRequest,
         request_max_body_size=settings.max_request_bytes,
         logging_config=None,
         debug=False,
     )
-    return Observation(app, access_log=settings.access_log)
+
+
+def _announce(first_start: FirstStart) -> None:
+    generated = first_start.generated_password
+    lines = [
+        "This is the first start. Sign in as the administrator:",
+        f"  user name  {first_start.username}",
+        f"  password   {generated or 'what HOLDFAST_ADMIN_PASSWORD says'}",
+        f"{'It is shown this once, and' if generated else 'It'} must be changed at the first sign-in.",
+    ]
+    width = max(len(line) for line in lines)
+    border = f"+{'-' * (width + 2)}+"
+    sys.stderr.write("\n".join([border, *(f"| {line:{width}} |" for line in lines), border, ""]))
+    sys.stderr.flush()
 
 
 def _openapi() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Holdfast",
         version=__version__,
-        path="/api/v1",
-        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        # The framework answers every unknown path below this one with a page of its own, so nothing else may be there.
+        path="/api/v1/openapi.json",
+        render_plugins=[JsonRenderPlugin(path="/")],
         components=Components(security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}),
         security=[{"token": []}],
     )

@@ -3,6 +3,8 @@
 The key is claimed and the answer kept in the transaction of the change itself, so either all of it is there or none.
 """
 
+from datetime import datetime
+
 import msgspec
 from sqlalchemy import bindparam, delete, select, update
 
@@ -13,6 +15,7 @@ from holdfast.db.statements import Command, Query, insert_unless_present, parame
 from holdfast.db.tables import idempotency_keys
 
 _CLAIMED = 0
+_ROWS_AT_ONCE = 500
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -23,6 +26,11 @@ class Answer(msgspec.Struct, frozen=True):
     location: str | None
     etag: str | None
     body: str | None
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    user_id: str
+    idempotency_key: str
 
 
 class IdempotencyKeyReusedError(ConflictError):
@@ -55,12 +63,15 @@ _KEEP = Command(
     .where(*_key)
     .values(parameters_for(idempotency_keys, "status", "location", "etag", "body")),
 )
-REMOVE_OLD = Command(
-    "answers.remove_old",
-    delete(idempotency_keys).where(
-        idempotency_keys.c.created_at < bindparam("before", type_=idempotency_keys.c.created_at.type)
-    ),
+_FIND_OLD = Query(
+    "answers.find_old",
+    select(idempotency_keys.c.user_id, idempotency_keys.c.idempotency_key)
+    .where(idempotency_keys.c.created_at < bindparam("before", type_=idempotency_keys.c.created_at.type))
+    .order_by(idempotency_keys.c.created_at)
+    .limit(_ROWS_AT_ONCE),
+    _Kept,
 )
+_REMOVE = Command("answers.remove", delete(idempotency_keys).where(*_key))
 
 
 async def find_or_claim(
@@ -92,3 +103,10 @@ async def keep(tx: Transaction, user_id: str, key: str, answer: Answer) -> None:
         etag=answer.etag,
         body=answer.body,
     )
+
+
+async def remove_old(tx: Transaction, before: datetime) -> int:
+    """Remove answers kept before a moment; how many went, at most 500."""
+    kept = await tx.fetch_all(_FIND_OLD, before=before)
+    await tx.execute_many(_REMOVE, [{"owner_id": each.user_id, "key": each.idempotency_key} for each in kept])
+    return len(kept)

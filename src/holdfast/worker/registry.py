@@ -1,0 +1,67 @@
+"""Which function runs a job of which name, and how often the periodic ones are due."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import msgspec
+
+from holdfast.core.clock import Clock
+from holdfast.db import answers
+from holdfast.db.engines.base import Database, Transaction
+from holdfast.features.accounts import jobs as accounts
+from holdfast.settings import Settings
+
+JobFunction = Callable[[Database, Settings, Clock], Awaitable[int]]
+Step = Callable[[Transaction], Awaitable[int]]
+
+
+class PeriodicJob(msgspec.Struct, frozen=True):
+    """A job that the cluster runs again and again. `run` returns how many rows it changed."""
+
+    name: str
+    every: timedelta
+    run: JobFunction
+
+
+async def remove_expired_tokens(database: Database, settings: Settings, clock: Clock) -> int:
+    """Session and API tokens that ended a month ago."""
+    return await _until_done(database, lambda tx: accounts.remove_expired_tokens(tx, clock))
+
+
+async def remove_old_sign_in_failures(database: Database, settings: Settings, clock: Clock) -> int:
+    """Counts of failed sign-ins whose window is over."""
+    before = clock() - timedelta(seconds=settings.sign_in_window_seconds)
+    return await _until_done(database, lambda tx: accounts.remove_old_sign_in_failures(tx, before))
+
+
+async def set_absent_users_offline(database: Database, settings: Settings, clock: Clock) -> int:
+    """Users whose last session expired."""
+    return await _until_done(database, lambda tx: accounts.set_absent_users_offline(tx, clock))
+
+
+async def remove_old_answers(database: Database, settings: Settings, clock: Clock) -> int:
+    """Answers kept under Idempotency-Keys for longer than the setting says."""
+    before = clock() - timedelta(hours=settings.idempotency_hours)
+    return await _until_done(database, lambda tx: answers.remove_old(tx, before))
+
+
+async def _until_done(database: Database, step: Step) -> int:
+    """Repeat a bounded step, each in its own transaction, until it finds nothing more."""
+    total = 0
+    while True:
+        async with database.write() as tx:
+            changed = await step(tx)
+        total += changed
+        if not changed:
+            return total
+
+
+PERIODIC_JOBS = {
+    job.name: job
+    for job in (
+        PeriodicJob("accounts.remove_expired_tokens", timedelta(hours=1), remove_expired_tokens),
+        PeriodicJob("accounts.remove_old_sign_in_failures", timedelta(hours=1), remove_old_sign_in_failures),
+        PeriodicJob("accounts.set_absent_users_offline", timedelta(minutes=10), set_absent_users_offline),
+        PeriodicJob("answers.remove_old", timedelta(hours=1), remove_old_answers),
+    )
+}
