@@ -23,7 +23,7 @@ from holdfast.core.pages import Page
 from holdfast.features.config_files import service as config_files
 from holdfast.features.config_files.types import ConfigFile, ConfigFileSummary, Resource
 
-_door = Door("config_files")
+_door = Door("config-files")
 
 # Their rules are the feature's: what it refuses is answered with 422 and the place in the text.
 Filename = Annotated[str, msgspec.Meta(description="A plain file name of at most 200 characters, such as web.yaml.")]

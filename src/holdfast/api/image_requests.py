@@ -22,7 +22,7 @@ from holdfast.core.pages import Page
 from holdfast.features.images import requests as image_requests
 from holdfast.features.images.types import ImageRequest
 
-_door = Door("image-requests")
+_door = Door("images")
 RequestStatus = Literal["pending", "approved", "rejected"]
 TagName = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 # The longest reference with its registry, tag and digest.

@@ -27,7 +27,7 @@ from holdfast.core.pages import Page
 from holdfast.features.images import repositories
 from holdfast.features.images.types import Repository, Tag
 
-_door = Door("repositories")
+_door = Door("images")
 Digest = Annotated[str, msgspec.Meta(max_length=255)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
