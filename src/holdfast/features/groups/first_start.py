@@ -69,7 +69,15 @@ async def _make_missing(tx: Transaction, hashed_password: str, clock: Clock) -> 
     if made_group:
         new = {"group_name": SUPER_GROUP_NAME}
         await audit.record(
-            tx, actor, Action.CREATE, "group", SUPER_GROUP_ID, label=SUPER_GROUP_NAME, new=new, clock=clock
+            tx,
+            actor,
+            Action.CREATE,
+            "group",
+            SUPER_GROUP_ID,
+            label=SUPER_GROUP_NAME,
+            g_id=SUPER_GROUP_ID,
+            new=new,
+            clock=clock,
         )
     if present is None:
         new = {"username": ADMIN_USERNAME}
@@ -78,7 +86,15 @@ async def _make_missing(tx: Transaction, hashed_password: str, clock: Clock) -> 
         label = member_label(ADMIN_USERNAME, SUPER_GROUP_NAME)
         new = {"u_id": u_id, "g_id": SUPER_GROUP_ID, "role": "admin"}
         await audit.record(
-            tx, actor, Action.CREATE, "member", member_id(SUPER_GROUP_ID, u_id), label=label, new=new, clock=clock
+            tx,
+            actor,
+            Action.CREATE,
+            "member",
+            member_id(SUPER_GROUP_ID, u_id),
+            label=label,
+            g_id=SUPER_GROUP_ID,
+            new=new,
+            clock=clock,
         )
     return present is None
 

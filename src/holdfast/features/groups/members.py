@@ -68,6 +68,7 @@ async def add_member(
         "member",
         member_id(g_id, user.u_id),
         label=member_label(user.username, group.group_name),
+        g_id=g_id,
         new={"u_id": user.u_id, "g_id": g_id, "role": role},
         clock=clock,
     )
@@ -112,6 +113,7 @@ async def change_role(
         "member",
         member_id(g_id, u_id),
         label=member_label(member.username, group.group_name),
+        g_id=g_id,
         old={"role": member.role},
         new={"role": role},
         clock=clock,

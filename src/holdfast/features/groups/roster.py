@@ -233,13 +233,14 @@ def _entries(plan: RosterPlan, group: GroupAccess, new_ids: dict[str, str]) -> l
         u_id = _id_of(joining, new_ids)
         new = {"u_id": u_id, "g_id": group.g_id, "role": joining.role}
         label = member_label(joining.username, group.group_name)
-        add(Action.CREATE, "member", member_id(group.g_id, u_id), label=label, new=new)
+        add(Action.CREATE, "member", member_id(group.g_id, u_id), label=label, g_id=group.g_id, new=new)
     for role_change in plan.role_changes:
         add(
             Action.UPDATE,
             "member",
             member_id(group.g_id, role_change.membership.u_id),
             label=member_label(role_change.username, group.group_name),
+            g_id=group.g_id,
             old={"role": role_change.membership.role},
             new={"role": role_change.role},
         )

@@ -32,7 +32,7 @@ async def create_group(
         queries.INSERT_GROUP, g_id=g_id, group_name=name, description=description, created_at=now, updated_at=now
     )
     new = {"group_name": name, "description": description}
-    await audit.record(tx, actor, Action.CREATE, "group", g_id, label=name, new=new, clock=clock)
+    await audit.record(tx, actor, Action.CREATE, "group", g_id, label=name, g_id=g_id, new=new, clock=clock)
     return Group(
         g_id=g_id,
         group_name=name,
@@ -119,7 +119,7 @@ async def change_group(
         )
         old = {name: getattr(access, name) for name in new}
         await audit.record(
-            tx, actor, Action.UPDATE, "group", g_id, label=access.group_name, old=old, new=new, clock=clock
+            tx, actor, Action.UPDATE, "group", g_id, label=access.group_name, g_id=g_id, old=old, new=new, clock=clock
         )
     return await get_group(tx, actor, g_id)
 
