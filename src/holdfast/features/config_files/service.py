@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.core.actor import Actor
+from holdfast.core.actor import Actor, require_scope
 from holdfast.core.clock import Clock, utc_now
 from holdfast.core.ids import new_long_id
 from holdfast.core.pages import Page, PageRequest
@@ -183,6 +183,7 @@ async def list_config_files(
 
 async def get_project_with_config_files(tx: Transaction, actor: Actor, p_id: str) -> ProjectWithConfigFiles:
     """A project with its config files and their resources: three statements, however many there are (Q-05)."""
+    require_scope(actor, "config-files", "read")
     project = await projects.get_project(tx, actor, p_id)
     files = await tx.fetch_all(queries.FILES_OF_PROJECT, project_id=p_id)
     by_file = {file.cf_id: file for file in files}
