@@ -3,19 +3,20 @@
 import re
 import secrets
 import time
-from functools import cache
 
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Gauge
+
+from holdfast.core.tallies import Counts, Timings
 
 _log = structlog.get_logger("holdfast.request")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-_requests = Counter("holdfast_requests", "Requests answered.", ["method", "route", "status"])
-_request_seconds = Histogram("holdfast_request_seconds", "Time to answer.", ["method", "route"], buckets=_BUCKETS)
+_requests = Counts("holdfast_requests", "Requests answered.", ["method", "route", "status"])
+_request_seconds = Timings("holdfast_request_seconds", "Time to answer.", ["method", "route"], bounds=_BUCKETS)
 _under_way = Gauge("holdfast_requests_under_way", "Requests being answered now.")
 
 _SECURITY_HEADERS = [
@@ -59,11 +60,12 @@ class Observation:
                 message["headers"] = headers
             await send(message)
 
+        # Never unbound: the server runs each request in a task with a context of its own.
+        structlog.contextvars.bind_contextvars(request_id=request_id)
         _under_way.inc()
         try:
-            with structlog.contextvars.bound_contextvars(request_id=request_id):
-                await self._app(scope, receive, send_with_headers)
-                self._observe(scope, status, time.perf_counter() - started)
+            await self._app(scope, receive, send_with_headers)
+            self._observe(scope, status, time.perf_counter() - started)
         finally:
             _under_way.dec()
 
@@ -71,8 +73,8 @@ class Observation:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         # The template, never the path: ids would make a series of each.
         route = scope.get("path_template") or "unknown"
-        _counter(method, route, status).inc()
-        _histogram(method, route).observe(seconds)
+        _requests.add(method, route, str(status))
+        _request_seconds.of(method, route).observe(seconds)
         if self._access_log and scope["path"] not in _QUIET_PATHS:
             _log.info(
                 "request", method=method, path=scope["path"][:500], status=status, milliseconds=round(seconds * 1000, 2)
@@ -80,16 +82,6 @@ class Observation:
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-@cache
-def _counter(method: str, route: str, status: int) -> Counter:
-    return _requests.labels(method, route, str(status))
-
-
-@cache
-def _histogram(method: str, route: str) -> Histogram:
-    return _request_seconds.labels(method, route)
 
 
 def _request_id(scope: HTTPScope) -> str:

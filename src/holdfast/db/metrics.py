@@ -1,14 +1,17 @@
 """What the data layer counts: statements by name, transactions, and the pool (exposed at /metrics)."""
 
-from functools import cache
-
 from prometheus_client import Counter, Gauge, Histogram
+
+from holdfast.core.tallies import Timings
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-_statements = Counter("holdfast_statements", "Statements run, by name.", ["statement"])
-_statement_seconds = Histogram(
-    "holdfast_statement_seconds", "Time from sending a statement to having its rows.", ["statement"], buckets=_BUCKETS
+statement_timings = Timings(
+    "holdfast_statement_seconds",
+    "Time from sending a statement to having its rows.",
+    ["statement"],
+    bounds=_BUCKETS,
+    counter=("holdfast_statements", "Statements run, by name."),
 )
 slow_statements = Counter("holdfast_slow_statements", "Statements above the slow threshold, by name.", ["statement"])
 transactions_retried = Counter(
@@ -21,19 +24,3 @@ pool_timeouts = Counter("holdfast_pool_timeouts", "Waits for a connection that r
 pool_wait_seconds = Histogram(
     "holdfast_pool_wait_seconds", "Time waited for a connection, for those who waited.", ["pool"], buckets=_BUCKETS
 )
-
-
-class StatementMetrics:
-    """The counters of one statement, looked up once: a labelled look-up costs more than the counting."""
-
-    __slots__ = ("count", "seconds")
-
-    def __init__(self, name: str) -> None:
-        self.count = _statements.labels(name)
-        self.seconds = _statement_seconds.labels(name)
-
-
-@cache
-def metrics_of(name: str) -> StatementMetrics:
-    """The counters of the statement of that name."""
-    return StatementMetrics(name)

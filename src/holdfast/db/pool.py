@@ -65,7 +65,8 @@ class Pool(Generic[Connection]):
         self._fewest_idle = 0
         self._trimming: asyncio.Task[None] | None = None
         self._open_gauge = metrics.pool_open.labels(name)
-        self._in_use_gauge = metrics.pool_in_use.labels(name)
+        # Read at a scrape, because it changes with every request.
+        metrics.pool_in_use.labels(name).set_function(lambda: len(self._lent))
         self._waiting_gauge = metrics.pool_waiting.labels(name)
 
     @property
@@ -93,7 +94,6 @@ class Pool(Generic[Connection]):
     async def release(self, connection: Connection, *, broken: bool = False) -> None:
         """Give a connection back; `broken` when its state is unknown, and it is closed."""
         pooled = self._lent.pop(id(connection))
-        self._in_use_gauge.set(len(self._lent))
         if broken or not self._is_fresh(pooled):
             await self._discard(pooled)
         else:
@@ -131,7 +131,6 @@ class Pool(Generic[Connection]):
 
     def _lend(self, pooled: _Pooled[Connection]) -> Connection:
         self._lent[id(pooled.connection)] = pooled
-        self._in_use_gauge.set(len(self._lent))
         return pooled.connection
 
     def _is_fresh(self, pooled: _Pooled[Connection]) -> bool:

@@ -21,6 +21,7 @@ from sqlalchemy.sql.dml import Delete, Insert, Update
 from sqlalchemy.sql.elements import BindParameter, ClauseList, Grouping
 from sqlalchemy.types import Boolean, NullType, TypeDecorator, TypeEngine
 
+from holdfast.db import metrics
 from holdfast.db.errors import UnstorableValueError
 from holdfast.db.types import Flag, Json, Key, Timestamp
 
@@ -44,9 +45,12 @@ class CompiledStatement(msgspec.Struct, frozen=True):
     constants: tuple[Any, ...]
     encoders: tuple[Convert | None, ...]
     decoders: tuple[tuple[int, Convert], ...]
+    plain_positions: tuple[str, ...] | None
 
     def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
         """The values for the placeholders, in order."""
+        if self.plain_positions is not None:
+            return [parameters[name] for name in self.plain_positions]
         values = []
         for name, constant, encode in zip(self.positions, self.constants, self.encoders, strict=True):
             value = constant if name is None else parameters[name]
@@ -70,6 +74,7 @@ class Statement:
         self.by_dialect = by_dialect or {}
         # A heavy statement may run long: on SQLite it leaves the event loop for a thread.
         self.heavy = heavy
+        self.timing = metrics.statement_timings.of(name)
         self._compiled: dict[str, CompiledStatement] = {}
         registry.add(self)
 
@@ -285,6 +290,7 @@ def _compile(name: str, element: ClauseElement, dialect_name: str) -> CompiledSt
     return CompiledStatement(
         name=name,
         sql=" ".join(str(compiled).split()),
+        plain_positions=None if None in positions or any(encoders) else tuple(key for key in positions if key),
         positions=tuple(positions),
         constants=tuple(constants),
         encoders=tuple(encoders),

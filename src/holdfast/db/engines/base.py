@@ -128,9 +128,7 @@ class Transaction(ABC):
     def _observe(self, statement: Statement, started: float, rows: int) -> None:
         seconds = time.perf_counter() - started
         self.statements_run += 1
-        counters = metrics.metrics_of(statement.name)
-        counters.count.inc()
-        counters.seconds.observe(seconds)
+        statement.timing.observe(seconds)
         if seconds >= self._slow_seconds:
             metrics.slow_statements.labels(statement.name).inc()
             _log.warning("slow_statement", statement=statement.name, milliseconds=round(seconds * 1000, 1), rows=rows)
