@@ -475,7 +475,7 @@ async def test_a_repeated_post_with_one_key_stores_one_file(cast: Cast) -> None:
 async def test_a_token_that_may_only_write_stores_and_replaces(cast: Cast) -> None:
     async with cast.database.read() as tx:
         ((user_id,),) = await tx.fetch_text("SELECT u_id FROM users WHERE username = 'the-manager'")
-    token = await make_token(cast.database, user_id, kind="api", scopes="config_files:write")
+    token = await make_token(cast.database, user_id, kind="api", scopes="config-files:write")
     client = cast.instance.client(token)
     body = {"filename": "web.yaml", "content": SERVICE}
     stored = await client.post(f"/projects/{cast.p_id}/config-files", json=body)
