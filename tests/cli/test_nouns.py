@@ -1,12 +1,17 @@
 """The commands of each noun, as people use them one after the other, against a running instance."""
 
+import io
+import re
 from pathlib import Path
 
 import pytest
 
+from holdfast.cli.terminal import print_table
 from tests.cli.commandline import CommandLine
 from tests.factories import make_group, make_member, make_project, make_token, make_user
 from tests.instance import Instance
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Course:
@@ -197,3 +202,17 @@ async def test_output_that_is_no_terminal_has_no_colour_and_a_line_a_row(course:
     assert "\x1b" not in said
     assert len(said.splitlines()) == 2
     assert title.strip() in said
+
+
+def test_a_narrow_terminal_cuts_long_texts_but_never_an_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    row = {"title": "word " * 30, "id": "A" * 21, "created_at": "2026-10-01T08:30:00Z", "tag": "gpu"}
+    print_table([row], ("title", "id", "created_at"), ("tag",))
+    header, line = [" ".join(part.split()) for part in _ANSI.sub("", terminal.getvalue()).splitlines()]
+    assert header == "title id created_at"
+    assert line.startswith("word word")
+    assert line.endswith(f"… {'A' * 21} 2026-10-01 08:30Z")

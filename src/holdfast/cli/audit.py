@@ -12,7 +12,8 @@ from holdfast.cli.options import GroupFilter
 
 application = typer.Typer(help="Who did what, and when.", no_args_is_help=True, add_completion=False)
 
-_COLUMNS = ("created_at", "actor_name", "action", "resource_type", "resource_label", "resource_id", "ip_address")
+_COLUMNS = ("created_at", "actor_name", "action", "resource_type", "resource_label")
+_SPARE = ("resource_id", "ip_address")
 _MOMENT = "DATE or DATE TIME in UTC, as 2026-10-01 or 2026-10-01T08:30."
 
 
@@ -52,7 +53,7 @@ def list_entries(
         "from": _moment(since, "--from"),
         "to": _moment(until, "--to"),
     }
-    paging.show(server, "audit-logs", _COLUMNS, **filters)
+    paging.show(server, "audit-logs", _COLUMNS, spare=_SPARE, **filters)
 
 
 def _moment(text: str | None, option: str) -> str | None:

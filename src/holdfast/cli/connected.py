@@ -73,13 +73,15 @@ class Paging(msgspec.Struct, frozen=True):
     sort: str | None
     everything: bool
 
-    def show(self, server: Server, path: str, columns: Sequence[str], **filters: Any) -> None:
+    def show(
+        self, server: Server, path: str, columns: Sequence[str], *, spare: Sequence[str] = (), **filters: Any
+    ) -> None:
         """Fetch the list and print it; a remark on standard error says where the rest is."""
         answer = self._fetch(server, path, filters)
         if server.as_json:
             terminal.print_json(answer)
             return
-        terminal.print_table(answer["items"], columns)
+        terminal.print_table(answer["items"], columns, spare)
         shown, total = len(answer["items"]), answer["total"]
         if shown < total:
             more = f"--page {self.page + 1} shows more, " if answer.get("next") else ""

@@ -23,7 +23,7 @@ def list_groups(server: Server, paging: Paging, *, q: Query = None) -> None:
 
     Example: holdfast groups list --q physics
     """
-    paging.show(server, "groups", ("group_name", "member_count", "project_count", "description", "g_id"), q=q)
+    paging.show(server, "groups", ("group_name", "g_id"), spare=("member_count", "project_count", "description"), q=q)
 
 
 @application.command("show")

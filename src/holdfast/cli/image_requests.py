@@ -13,8 +13,9 @@ from holdfast.cli.options import OptionalProject, ProjectFilter, Query, UserFilt
 
 application = typer.Typer(help="Ask for an image; approve or reject.", no_args_is_help=True, add_completion=False)
 
-_COLUMNS = ("status", "input_registry", "input_image_name", "input_tag", "project_name", "username", "created_at", "id")
-_FIELDS = (*_COLUMNS, "reviewer_name", "reviewed_at", "reviewer_note", "image_id")
+_COLUMNS = ("status", "input_image_name", "input_tag", "username", "id")
+_SPARE = ("created_at", "project_name", "input_registry")
+_FIELDS = (*_COLUMNS, *_SPARE, "reviewer_name", "reviewed_at", "reviewer_note", "image_id")
 _Request = Annotated[str, typer.Argument(metavar="REQUEST", help="Its id, from `holdfast image-requests list`.")]
 
 
@@ -43,7 +44,9 @@ def list_requests(
     """
     project_id = None if project is None else find_project(server.client, project)
     user_id = None if user is None else find_user(server.client, user)
-    paging.show(server, "image-requests", _COLUMNS, status=status, project_id=project_id, user_id=user_id, q=q)
+    paging.show(
+        server, "image-requests", _COLUMNS, spare=_SPARE, status=status, project_id=project_id, user_id=user_id, q=q
+    )
 
 
 @application.command("create")

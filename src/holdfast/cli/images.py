@@ -12,7 +12,8 @@ from holdfast.cli.options import OptionalProject, ProjectFilter, Query
 
 application = typer.Typer(help="The allow list of images.", no_args_is_help=True, add_completion=False)
 
-_COLUMNS = ("full_name", "tag", "project_name", "is_enabled", "is_pulled", "created_by_name", "id")
+_COLUMNS = ("full_name", "tag", "project_name", "id")
+_SPARE = ("is_enabled", "is_pulled", "created_by_name")
 _Rule = Annotated[str, typer.Argument(metavar="RULE", help="The rule's id, from `holdfast images list`.")]
 
 
@@ -35,7 +36,7 @@ def list_images(
     Example: holdfast images list --project physics/lab-1 --enabled
     """
     project_id = None if project is None else find_project(server.client, project)
-    paging.show(server, "images", _COLUMNS, project_id=project_id, is_enabled=enabled, q=q)
+    paging.show(server, "images", _COLUMNS, spare=_SPARE, project_id=project_id, is_enabled=enabled, q=q)
 
 
 @application.command("add")
@@ -54,7 +55,7 @@ def add_image(
     """
     project_id = None if project is None else find_project(server.client, project)
     rule: dict[str, Any] = server.client.post("images", given(image_name=image, project_id=project_id))
-    server.show(rule, (*_COLUMNS, "created_at"))
+    server.show(rule, (*_COLUMNS, *_SPARE, "created_at"))
 
 
 @application.command("disable")

@@ -213,5 +213,7 @@ def _show_passwords(passwords: dict[str, str], path: Path | None, *, dry_run: bo
         terminal.print_sentence(f"Their {len(passwords)} first passwords are in {path}, which only you can read.")
         return
     terminal.print_sentence("\nFirst passwords, not shown again; each must be changed at the first sign-in:")
-    rows = [{"username": name, "password": password} for name, password in passwords.items()]
-    terminal.print_table(rows, ("username", "password"))
+    # No table: it would cut them where the terminal is narrow.
+    width = max(map(len, passwords))
+    for name, password in passwords.items():
+        terminal.print_sentence(f"{name:{width}}  {password}")

@@ -38,9 +38,9 @@ def list_tags(
 
     Example: holdfast repositories tags docker.io/library/nginx
     """
-    columns = ("name", "digest", "size", "pushed_at", "is_pulled", "last_pulled_at", "id")
+    columns, spare = ("name", "digest", "id"), ("pushed_at", "size", "is_pulled", "last_pulled_at")
     repository_id = repository if is_id(repository) else _find_repository(server.client, repository)
-    paging.show(server, path_of("repositories", repository_id, "tags"), columns, q=q)
+    paging.show(server, path_of("repositories", repository_id, "tags"), columns, spare=spare, q=q)
 
 
 def _find_repository(client: Client, full_name: str) -> str:

@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 # Into a file or a pipe, a row is one line, however long: programs and grep read it.
 _WIDTH_OF_FILES = 100_000
+# Columns: between two of them; up to here never cut; and so much of a long text tells what it is.
+_GAP = 2
+_SHORT = 17
+_READABLE = 24
 # Line ends, and the joiners without which Persian, Hindi and some emoji cannot be written.
 _HARMLESS = "\n\t\u200c\u200d"
-_IDS = ("id", "u_id", "g_id", "p_id", "cf_id", "r_id")
+_IDS = ("id", "u_id", "g_id", "p_id", "cf_id", "r_id", "resource_id")
 
 
 def visible(text: str) -> str:
@@ -27,15 +32,23 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """The rows as a table headed by the fields' names. A dotted column looks into an object: `user.username`."""
+def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], spare: Sequence[str] = ()) -> None:
+    """The rows as a table headed by the fields' names, a line a row.
+
+    A terminal shows as many of the spare columns as it has room for. Where it is too narrow for the others, long
+    texts are cut and end in `…`; ids, times and short words never are.
+    """
+    console = output()
+    cells = {column: [_shown_in_table(row.get(column), column) for row in rows] for column in (*columns, *spare)}
+    widths = {column: max(cell_len(text) for text in (column, *texts)) for column, texts in cells.items()}
+    shown_columns = [*columns, *_that_fit(widths, columns, spare, console.width)]
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        is_id = column.rpartition(".")[2] in _IDS
-        table.add_column(column, no_wrap=is_id, overflow="fold", style="cyan" if is_id else "")
-    for row in rows:
-        table.add_row(*(Text(shown(_value_at(row, column), column)) for column in columns))
-    output().print(table)
+    for column in shown_columns:
+        is_whole = column in _IDS or widths[column] <= _SHORT
+        table.add_column(_one_line(column), no_wrap=is_whole, style="cyan" if column in _IDS else "")
+    for line in zip(*(cells[column] for column in shown_columns), strict=True):
+        table.add_row(*map(_one_line, line))
+    console.print(table)
 
 
 def print_record(record: Mapping[str, Any], fields: Sequence[str]) -> None:
@@ -44,7 +57,7 @@ def print_record(record: Mapping[str, Any], fields: Sequence[str]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for field in fields:
-        value = _value_at(record, field)
+        value = record.get(field)
         if value is not None:
             table.add_row(field, Text(shown(value, field)))
     output().print(table)
@@ -85,11 +98,25 @@ def error_output() -> Console:
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
-def _value_at(row: Mapping[str, Any], path: str) -> Any:
-    value: Any = row
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
+def _shown_in_table(value: Any, column: str) -> str:
+    text = shown(value, column)
+    return f"{text[:16]}Z" if column.endswith("_at") and text else text
+
+
+def _that_fit(widths: Mapping[str, int], columns: Sequence[str], spare: Sequence[str], width: int) -> list[str]:
+    """The spare columns, in their order, for which there is room when every long text is cut to a readable length."""
+    used = sum(min(widths[column], _READABLE) + _GAP for column in columns)
+    fitting = []
+    for column in spare:
+        used += min(widths[column], _READABLE) + _GAP
+        if used - _GAP > width:
+            break
+        fitting.append(column)
+    return fitting
+
+
+def _one_line(text: str) -> Text:
+    return Text(" ".join(text.splitlines()), no_wrap=True, overflow="ellipsis")
 
 
 def _visible_character(character: str) -> str:

@@ -34,7 +34,7 @@ def list_tokens(
 
     Example: holdfast tokens list --kind api
     """
-    paging.show(server, "tokens", ("name", "kind", "scopes", "expires_at", "created_at", "id"), kind=kind, q=q)
+    paging.show(server, "tokens", ("name", "kind", "expires_at", "id"), spare=("scopes", "created_at"), kind=kind, q=q)
 
 
 @application.command("create")

@@ -13,7 +13,8 @@ from holdfast.cli.options import ProjectFilter, ProjectOption, Query, UserFilter
 
 application = typer.Typer(help="What runs, or asks to run.", no_args_is_help=True, add_completion=False)
 
-_COLUMNS = ("status", "name", "image", "resource_gpu", "username", "project_name", "created_at", "id")
+_COLUMNS = ("status", "name", "image", "username", "id")
+_SPARE = ("resource_gpu", "project_name", "created_at")
 _FIELDS = (
     "name",
     "status",
@@ -63,7 +64,7 @@ def list_workloads(
     """
     project_id = None if project is None else find_project(server.client, project)
     user_id = None if user is None else find_user(server.client, user)
-    paging.show(server, "workloads", _COLUMNS, status=status, project_id=project_id, user_id=user_id, q=q)
+    paging.show(server, "workloads", _COLUMNS, spare=_SPARE, status=status, project_id=project_id, user_id=user_id, q=q)
 
 
 @application.command("create")
