@@ -51,6 +51,7 @@ COMMANDS = (
     CommandPlace("audit", "audit:application", _RECORDS, "Who did what, and when"),
     CommandPlace("serve", "serve:serve", _SERVER, "Start the server"),
     CommandPlace("migrate", "migrate:application", _SERVER, "Upgrade the database, or show where it stands"),
+    CommandPlace("demo", "demo:demo", _SERVER, "Fill an empty instance with a believable faculty"),
 )
 
 
