@@ -1,11 +1,16 @@
 """Structured logs: one line of JSON (or of text, for people) on standard error, with the id of the request."""
 
+import asyncio
+import atexit
 import logging
 import sys
-from typing import Any, Literal
+import threading
+from typing import Any, BinaryIO, Literal
 
 import msgspec
 import structlog
+
+_PAUSE_SECONDS = 0.1
 
 
 def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Literal["json", "text"]) -> None:
@@ -19,7 +24,9 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Li
     ]
     if form == "json":
         processors.append(structlog.processors.JSONRenderer(serializer=_to_json))
-        factory: Any = structlog.BytesLoggerFactory(file=sys.stderr.buffer)
+        lines = _Lines(sys.stderr.buffer)
+        atexit.register(lines.flush)
+        factory: Any = lines.as_logger
     else:
         processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
         factory = structlog.PrintLoggerFactory(file=sys.stderr)
@@ -31,6 +38,54 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Li
     )
     handler = _ToStructlog()
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler], force=True)
+
+
+class _Lines:
+    """Writes lines. Where an event loop runs, those below a warning wait a moment for others.
+
+    One write then serves many requests. A warning is written at once, after all that wait.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._waiting: list[bytes] = []
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def as_logger(self, *_names: Any) -> "_Lines":
+        """Itself, for every logger: they all write here."""
+        return self
+
+    def info(self, line: bytes) -> None:
+        """Write soon."""
+        with self._lock:
+            self._waiting.append(line)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self.flush()
+            return
+        if self._loop is not loop:
+            self._loop = loop
+            loop.call_later(_PAUSE_SECONDS, self.flush)
+
+    def warning(self, line: bytes) -> None:
+        """Write now."""
+        with self._lock:
+            self._waiting.append(line)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._lock:
+            self._loop = None
+            waiting, self._waiting = self._waiting, []
+            if waiting:
+                self._file.write(b"\n".join((*waiting, b"")))
+                self._file.flush()
+
+    debug = msg = info
+    error = critical = exception = fatal = log = warn = warning
 
 
 class _ToStructlog(logging.Handler):
