@@ -1,0 +1,250 @@
+"""The people and things that the permission matrix is called on: two groups, and somebody for each role."""
+
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Any
+
+import httpx
+
+from holdfast.core.ids import new_long_id
+from holdfast.db.tables import (
+    container_repositories,
+    container_tags,
+    course_workloads,
+    image_allow_list,
+    resources,
+)
+from holdfast.db.tables.groups import SUPER_GROUP_ID
+from tests.factories import (
+    insert_row,
+    make_config_file,
+    make_form,
+    make_group,
+    make_image_request,
+    make_member,
+    make_message,
+    make_project,
+    make_rule,
+    make_super_admin,
+    make_token,
+    make_user,
+)
+from tests.instance import Instance
+
+# `elsewhere` administers another group, `self` is a plain member whom or whose the thing is.
+ROLES = ("public", "outsider", "elsewhere", "user", "manager", "admin", "super", "self")
+
+Ids = dict[str, str]
+MANIFEST = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: settings\n"
+
+
+class World:
+    """A group `physics` with a project and members, a group `chemistry` with its own, and people outside of both."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.database = instance.database
+        self._numbers = count(1)
+        self._people: dict[str, str] = {}
+        self._tokens: dict[str, str] = {}
+
+    async def fill(self) -> "World":
+        """Make the rows."""
+        self.g_id = await make_group(self.database, "physics")
+        self.p_id = await make_project(self.database, self.g_id, "physics course", gpu_quota=2)
+        self.other_g_id = await make_group(self.database, "chemistry")
+        self.other_p_id = await make_project(self.database, self.other_g_id, "chemistry course")
+        self._people["super"] = await make_super_admin(self.database, "super")
+        self.user_admin_id = await make_user(self.database, "admin")
+        await make_member(self.database, self.user_admin_id, SUPER_GROUP_ID, "admin")
+        for role in ("outsider", "elsewhere", "user", "manager", "admin", "self"):
+            self._people[role] = await make_user(self.database, f"the-{role}")
+        await make_member(self.database, self._people["elsewhere"], self.other_g_id, "admin")
+        for role in ("user", "manager", "admin"):
+            await make_member(self.database, self._people[role], self.g_id, role)
+        await make_member(self.database, self._people["self"], self.g_id, "user")
+        for role, u_id in self._people.items():
+            self._tokens[role] = await make_token(self.database, u_id)
+        await self.allow("global", "3.13")
+        self._client = self.instance.client()
+        return self
+
+    def id_of(self, role: str) -> str:
+        """The user of a role."""
+        return self._people[role]
+
+    def fresh(self, word: str) -> str:
+        """A name that nobody has yet."""
+        return f"{word}-{next(self._numbers)}"
+
+    async def call(
+        self, role: str, method: str, path: str, *, json: Any = None, token: str | None = None
+    ) -> httpx.Response:
+        """Send a request as a role; `token` instead of the role's own where it is given."""
+        if role != "public":
+            token = token or self._tokens[role]
+        headers = {} if token is None or role == "public" else {"Authorization": f"Bearer {token}"}
+        self._client.cookies.clear()
+        return await self._client.request(method, self.instance.base_url + path, json=json, headers=headers)
+
+    async def allow(self, name: str, tag: str, project_id: str | None = None) -> None:
+        """A rule of the allow list for an image of that name."""
+        repository_id, tag_id = new_long_id(), new_long_id()
+        await insert_row(
+            self.database,
+            container_repositories,
+            id=repository_id,
+            namespace="library",
+            name=name,
+            full_name=f"docker.io/library/{name}",
+        )
+        await insert_row(self.database, container_tags, id=tag_id, repository_id=repository_id, name=tag)
+        await insert_row(
+            self.database,
+            image_allow_list,
+            id=new_long_id(),
+            project_id=project_id,
+            repository_id=repository_id,
+            tag_id=tag_id,
+            created_by=self._people["super"],
+        )
+
+
+Maker = Callable[[World], Awaitable[Ids]]
+
+
+async def nothing(world: World) -> Ids:
+    return {}
+
+
+async def group(world: World) -> Ids:
+    return {"g_id": world.g_id}
+
+
+async def fresh_group(world: World) -> Ids:
+    """A group with the same people: what it is called may change."""
+    g_id = await make_group(world.database, world.fresh("group"))
+    for role in ("user", "manager", "admin"):
+        await make_member(world.database, world.id_of(role), g_id, role)
+    return {"g_id": g_id}
+
+
+async def super_group(world: World) -> Ids:
+    return {"g_id": SUPER_GROUP_ID}
+
+
+async def member(world: World) -> Ids:
+    """A plain member of the group, who is `self`."""
+    u_id = await make_user(world.database)
+    await make_member(world.database, u_id, world.g_id, "user")
+    return {"g_id": world.g_id, "u_id": u_id, "self": u_id}
+
+
+async def group_admin(world: World) -> Ids:
+    """Another admin of the group, who is `self`."""
+    u_id = await make_user(world.database)
+    await make_member(world.database, u_id, world.g_id, "admin")
+    return {"g_id": world.g_id, "u_id": u_id, "self": u_id}
+
+
+async def newcomer(world: World) -> Ids:
+    """Somebody to take into the group."""
+    username = world.fresh("newcomer")
+    return {"g_id": world.g_id, "new": await make_user(world.database, username), "username": username}
+
+
+async def newcomer_of_super(world: World) -> Ids:
+    return await newcomer(world) | {"g_id": SUPER_GROUP_ID}
+
+
+async def user_admin(world: World) -> Ids:
+    return {"u_id": world.user_admin_id, "g_id": SUPER_GROUP_ID, "self": world.user_admin_id}
+
+
+async def project(world: World) -> Ids:
+    return {"p_id": await make_project(world.database, world.g_id, world.fresh("project"))}
+
+
+async def config_file(world: World) -> Ids:
+    cf_id = await make_config_file(world.database, world.p_id, f"{world.fresh('file')}.yaml")
+    r_id = new_long_id()
+    await insert_row(
+        world.database,
+        resources,
+        r_id=r_id,
+        cf_id=cf_id,
+        type="configmap",
+        name="configmap/settings",
+        parsed_yaml={"kind": "ConfigMap"},
+    )
+    return {"cf_id": cf_id, "r_id": r_id}
+
+
+async def form(world: World) -> Ids:
+    form_id = await make_form(world.database, world.id_of("self"), world.p_id)
+    return {"form_id": form_id, "message_id": await make_message(world.database, form_id, world.id_of("self"))}
+
+
+async def form_without_project(world: World) -> Ids:
+    form_id = await make_form(world.database, world.id_of("self"))
+    return {"form_id": form_id, "message_id": await make_message(world.database, form_id, world.id_of("self"))}
+
+
+async def image_request(world: World) -> Ids:
+    image = f"library/{world.fresh('image')}"
+    request_id = await make_image_request(world.database, world.id_of("self"), world.p_id, input_image_name=image)
+    return {"request_id": request_id}
+
+
+async def image_request_for_all(world: World) -> Ids:
+    image = f"library/{world.fresh('image')}"
+    return {"request_id": await make_image_request(world.database, world.id_of("self"), input_image_name=image)}
+
+
+async def project_rule(world: World) -> Ids:
+    return {"image_id": await make_rule(world.database, world.id_of("super"), world.p_id)}
+
+
+async def disabled_project_rule(world: World) -> Ids:
+    return {"image_id": await make_rule(world.database, world.id_of("super"), world.p_id, is_enabled=False)}
+
+
+async def global_rule(world: World) -> Ids:
+    return {"image_id": await make_rule(world.database, world.id_of("super"))}
+
+
+async def repository(world: World) -> Ids:
+    repository_id, tag_id, name = new_long_id(), new_long_id(), world.fresh("repository")
+    await insert_row(
+        world.database, container_repositories, id=repository_id, name=name, full_name=f"docker.io/library/{name}"
+    )
+    await insert_row(world.database, container_tags, id=tag_id, repository_id=repository_id, name="1.0")
+    return {"repository_id": repository_id, "tag_id": tag_id}
+
+
+async def workload(world: World) -> Ids:
+    workload_id = new_long_id()
+    await insert_row(
+        world.database,
+        course_workloads,
+        id=workload_id,
+        user_id=world.id_of("self"),
+        project_id=world.p_id,
+        name="training",
+        namespace="course",
+        image="docker.io/library/global:3.13",
+        k8s_pod_name=world.fresh("pod"),
+    )
+    return {"workload_id": workload_id}
+
+
+async def token_of_self(world: World) -> Ids:
+    """A token of `self`, other than the one in use."""
+    token_id = new_long_id()
+    await make_token(world.database, world.id_of("self"), id=token_id)
+    return {"token_id": token_id}
+
+
+async def own_token(world: World) -> Ids:
+    """Nothing named by an id: the token in use is what the request is about."""
+    return {"fresh_token": "yes"}
