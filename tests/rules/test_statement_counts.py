@@ -1,0 +1,141 @@
+"""Every list: as many statements for many rows as for few, a stable order, and no sort but its own (Q-03 to Q-06, P3)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prometheus_client import REGISTRY
+
+from holdfast.app import describe_api
+from holdfast.settings import Settings
+from tests.instance import Instance
+from tests.rules.listed_many import ManyRows
+
+_MOST_STATEMENTS = 4
+_NESTED = [
+    "/forms?include=messages&limit=100",
+    "/forms/{form_id}",
+    "/groups?include=members&limit=100",
+    "/groups/{g_id}?include=members",
+    "/projects/{p_id}?include=config_files",
+    "/config-files/{cf_id}",
+    "/me",
+]
+
+
+def _list_routes() -> Iterator[str]:
+    """The routes that answer a page, as the description tells."""
+    description = describe_api(Settings(data_dir=Path("nowhere")))
+    schemas = description["components"]["schemas"]
+    for path, operations in description["paths"].items():
+        answer = operations.get("get", {}).get("responses", {}).get("200", {})
+        schema = answer.get("content", {}).get("application/json", {}).get("schema", {})
+        fields = schemas.get(schema.get("$ref", "").rsplit("/", 1)[-1], {}).get("properties", {})
+        if {"items", "total", "page", "limit", "next"} <= fields.keys():
+            yield path.removeprefix("/api/v1")
+
+
+LIST_ROUTES = sorted(_list_routes())
+
+
+def test_the_description_tells_the_lists() -> None:
+    assert len(LIST_ROUTES) >= 16
+    assert {"/forms", "/groups/{g_id}/members", "/audit-logs"} <= set(LIST_ROUTES)
+
+
+@pytest.fixture
+async def many(instance: Instance) -> ManyRows:
+    return await ManyRows(instance).fill()
+
+
+@pytest.mark.conformance("Q-04", "Q-05", "Q-06")
+async def test_a_hundred_rows_take_as_many_statements_as_two(many: ManyRows) -> None:
+    reads = [f"{route}?limit=100" for route in LIST_ROUTES] + _NESTED
+    counted: dict[tuple[str, str], list[int]] = {}
+    for number in (2, 20, 100):
+        await many.grow_to(number)
+        for role, token in (("admin", many.admin_token), ("super", many.super_token)):
+            client = many.instance.client(token)
+            for read in reads:
+                statements, answer = await _count_statements(client, many.path(read))
+                assert answer.status_code == 200, f"{read}: {answer.text}"
+                counted.setdefault((read, role), []).append(statements)
+                _assert_long(read, answer.json(), number)
+    growing = {key: numbers for key, numbers in counted.items() if len(set(numbers)) > 1}
+    assert not growing, f"these run more statements for more rows (2, 20, 100): {growing}"
+    above = {key: numbers[0] for key, numbers in counted.items() if numbers[0] > _MOST_STATEMENTS}
+    assert not above, f"these run more than {_MOST_STATEMENTS} statements, the token's look-up included: {above}"
+
+
+@pytest.mark.conformance("Q-03")
+async def test_every_list_has_a_total_order_for_each_of_its_sorts(many: ManyRows) -> None:
+    await many.grow_to(20)
+    client = many.instance.client(many.admin_token)
+    for route in LIST_ROUTES:
+        path = many.path(route)
+        for sort in await _sorts_of(client, path):
+            whole = await _items(client, path, sort=sort, limit=100)
+            assert len(whole) >= 20, route
+            assert len({str(row) for row in whole}) == len(whole), f"{route} sorted by {sort} shows a row twice"
+            paged = [row for page in range(1, 4) for row in await _items(client, path, sort=sort, limit=8, page=page)]
+            assert paged == whole[:24], f"{route} sorted by {sort} is in another order page by page"
+            assert await _walk(client, path, sort) == whole, f"{route} sorted by {sort} is in another order by cursor"
+
+
+async def _count_statements(client: httpx.AsyncClient, path: str) -> tuple[int, httpx.Response]:
+    before = _statements_run()
+    answer = await client.get(path)
+    return _statements_run() - before, answer
+
+
+def _statements_run() -> int:
+    """What /metrics would say; the server runs in this process."""
+    return int(
+        sum(
+            sample.value
+            for metric in REGISTRY.collect()
+            if metric.name == "holdfast_statements"
+            for sample in metric.samples
+            if sample.name == "holdfast_statements_total"
+        )
+    )
+
+
+def _assert_long(read: str, content: dict[str, Any], number: int) -> None:
+    """A count over rows that were not there would prove nothing."""
+    lists = [value for name, value in content.items() if isinstance(value, list) and name != "scopes"]
+    assert lists, f"{read} answers no list"
+    assert max(len(each) for each in lists) >= number, f"{read} answers fewer than {number} rows"
+    if "include=" in read and "items" in content:
+        nested = [value for value in content["items"][-1].values() if isinstance(value, list)]
+        assert nested, f"{read} nests no list"
+
+
+async def _sorts_of(client: httpx.AsyncClient, path: str) -> list[str]:
+    """What a list can be sorted by, as its refusal of any other says."""
+    answer = await client.get(path, params={"sort": "no_such_column"})
+    assert answer.status_code == 400, f"{path} takes any sort"
+    _, _, named = answer.json()["detail"].partition("use one of ")
+    names = [name.strip() for name in named.partition(", with a -")[0].split(",")]
+    assert names[0], answer.text
+    return [direction + name for name in names for direction in ("", "-")]
+
+
+async def _items(client: httpx.AsyncClient, path: str, **parameters: Any) -> list[dict[str, Any]]:
+    answer = await client.get(path, params=parameters)
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+async def _walk(client: httpx.AsyncClient, path: str, sort: str) -> list[dict[str, Any]]:
+    walked: list[dict[str, Any]] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = (await client.get(path, params={"sort": sort, "limit": 8, **cursor})).json()
+        walked += page["items"]
+        if page["next"] is None:
+            return walked
+        cursor = {"cursor": page["next"]}
