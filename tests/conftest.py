@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     # pytest itself must be the first to import its plugins.
     from tests.servers.plugin import DatabaseServers
 
-pytest_plugins = ["tests.servers.plugin"]
+pytest_plugins = ["tests.servers.plugin", "tests.rules.conformance"]
 
 configure_logs("error", "json")
 

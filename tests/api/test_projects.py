@@ -235,5 +235,5 @@ async def test_a_token_needs_the_scope_of_projects(cast: Cast) -> None:
 
 def statements_run() -> int:
     """How many statements this process has run so far."""
-    samples = [sample for family in metrics._statements.collect() for sample in family.samples]
+    samples = [sample for family in metrics.statement_timings.collect() for sample in family.samples]
     return int(sum(sample.value for sample in samples if sample.name.endswith("_total")))

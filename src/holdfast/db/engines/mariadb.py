@@ -46,7 +46,7 @@ _CHECK = {4025, 3819}
 _MISSING_VALUE = {1048, 1364, 1263}
 _UNSTORABLE = {1264, 1265, 1366, 1406, 1292, 1300, 1267, 1270, 1690, 3140, 4037, 4038}
 _CONFLICT = {1205, 1213, 1020}
-# 1047 is Galera's "no quorum"; 1927 and 1053 come while a server goes down.
+# 1047 is Galera's "no quorum"; 1927 and 1053 come while a server goes down; 1290 and 1836 from one that only reads.
 _LOST = {
     1040,
     1042,
@@ -61,6 +61,8 @@ _LOST = {
     1160,
     1161,
     1203,
+    1290,
+    1836,
     1927,
     2002,
     2003,

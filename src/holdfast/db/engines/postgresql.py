@@ -25,6 +25,8 @@ from holdfast.db.pool import Pool, PoolSettings
 from holdfast.db.statements import CompiledStatement, Statement
 
 _DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+# Each costs the server some kilobytes on each connection; a list with many filters has hundreds of variants.
+_MOST_PREPARED = 500
 _DETAIL_COLUMNS = re.compile(r"Key \(([^)]*)\)")
 
 
@@ -44,6 +46,9 @@ class _Connection:
             # Without a name of its own the statement would be parsed and planned anew at each run.
             self._names += 1
             prepared = await self.driver.prepare(compiled.sql, name=f"holdfast_{self._names}")
+            if len(self.prepared) >= _MOST_PREPARED:
+                # The driver closes it on the server once nothing refers to it.
+                del self.prepared[next(iter(self.prepared))]
             self.prepared[compiled.name] = prepared
         return prepared
 
@@ -207,7 +212,13 @@ def translated(error: BaseException) -> HoldfastError:
             return DatabaseError("the database took longer than the statement limit allows")
         case asyncpg.TooManyConnectionsError() | asyncpg.CannotConnectNowError() | asyncpg.PostgresConnectionError():
             return _lost()
-        case asyncpg.AdminShutdownError() | asyncpg.CrashShutdownError() | OSError() | TimeoutError():
+        case (
+            asyncpg.ReadOnlySQLTransactionError()
+            | asyncpg.AdminShutdownError()
+            | asyncpg.CrashShutdownError()
+            | OSError()
+            | TimeoutError()
+        ):
             return _lost()
         case asyncpg.InternalClientError():
             return _lost()
