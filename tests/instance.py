@@ -1,7 +1,7 @@
 """A running Holdfast for tests: real HTTP on a loopback port, and a database of its own for what a test writes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from holdfast.db.engines.base import Database
 from holdfast.db.open import open_database
 from holdfast.db.statements import Command
 from holdfast.db.tables import metadata
+from holdfast.features.groups.types import FirstStart
 from holdfast.settings import Settings
 
 _CLEARING = [Command(f"tests.clear_{table.name}", delete(table)) for table in reversed(metadata.sorted_tables)]
@@ -65,11 +66,13 @@ def instance_settings(database_url: str, data_dir: Path, **changes: Any) -> Sett
 
 
 @asynccontextmanager
-async def run_instance(engine: str, settings: Settings) -> AsyncIterator[Instance]:
-    """Serve real HTTP on a free loopback port while the block runs."""
+async def run_instance(
+    engine: str, settings: Settings, *, announce: Callable[[FirstStart], None] | None = None
+) -> AsyncIterator[Instance]:
+    """Serve real HTTP on a free loopback port while the block runs; `announce` is told of a first start."""
     server = uvicorn.Server(
         uvicorn.Config(
-            create_app(settings),
+            create_app(settings, announce=announce),
             host="127.0.0.1",
             port=0,
             log_config=None,

@@ -1,4 +1,4 @@
-"""Every list: as many statements for many rows as for few, a stable order, and no sort but its own (Q-03 to Q-06, P3)."""
+"""Every list: as many statements for many rows as for few, a stable order, and no sort but its own (Q-03 to Q-06)."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""The main job of the product from its first start on, as one test."""
