@@ -9,9 +9,9 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import Gauge
 
+from holdfast.core.logs import RequestLine, log_request
 from holdfast.core.tallies import Counts, Timings
 
-_log = structlog.get_logger("holdfast.request")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -76,8 +76,14 @@ class Observation:
         _requests.add(method, route, str(status))
         _request_seconds.of(method, route).observe(seconds)
         if self._access_log and scope["path"] not in _QUIET_PATHS:
-            _log.info(
-                "request", method=method, path=scope["path"][:500], status=status, milliseconds=round(seconds * 1000, 2)
+            log_request(
+                RequestLine(
+                    method=method,
+                    path=scope["path"][:500],
+                    status=status,
+                    milliseconds=round(seconds * 1000, 2),
+                    request_id=scope["state"]["request_id"],
+                )
             )
 
 

@@ -5,11 +5,13 @@ import atexit
 import logging
 import sys
 import threading
+from datetime import UTC, datetime
 from typing import Any, BinaryIO, Literal
 
 import msgspec
 import structlog
 
+_log = structlog.get_logger("holdfast.request")
 _PAUSE_SECONDS = 0.1
 
 
@@ -22,11 +24,14 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Li
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
+    global _request_lines  # noqa: PLW0603 - logging is one for the process, as in the library
+    _request_lines = None
     if form == "json":
         processors.append(structlog.processors.JSONRenderer(serializer=_to_json))
         lines = _Lines(sys.stderr.buffer)
         atexit.register(lines.flush)
         factory: Any = lines.as_logger
+        _request_lines = lines if threshold <= logging.INFO else None
     else:
         processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
         factory = structlog.PrintLoggerFactory(file=sys.stderr)
@@ -38,6 +43,28 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Li
     )
     handler = _ToStructlog()
     logging.basicConfig(level=max(threshold, logging.WARNING), handlers=[handler], force=True)
+
+
+class RequestLine(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log says of an answered request."""
+
+    method: str
+    path: str
+    status: int
+    milliseconds: float
+    request_id: str
+    event: str = "request"
+    level: str = "info"
+    timestamp: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))
+
+
+def log_request(line: RequestLine) -> None:
+    """Log an answered request. As JSON it goes past the library's processors, which take ten times as long."""
+    if _request_lines is not None:
+        _request_lines.info(msgspec.json.encode(line))
+        return
+    fields = msgspec.structs.asdict(line)
+    _log.info(line.event, **{name: fields[name] for name in ("method", "path", "status", "milliseconds")})
 
 
 class _Lines:
@@ -98,3 +125,6 @@ class _ToStructlog(logging.Handler):
 
 def _to_json(value: Any, **kw: Any) -> bytes:
     return msgspec.json.encode(value, enc_hook=str)
+
+
+_request_lines: _Lines | None = None
