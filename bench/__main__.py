@@ -1,0 +1,144 @@
+"""`python -m bench`: measure, print a table, write build/bench.json."""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from bench.measure import BRIEF, THOROUGH, Comparison, Effort, compare, limit_side, server_side, statements_of
+from bench.population import FULL, QUICK, Population
+from bench.processes import Driven, driven, memory_mib
+from bench.report import Figure, Report
+from bench.scenarios import Scenario, scenarios
+from bench.stand import ADMIN_PASSWORD, ENGINES, Server, Stand, load_process, loaded_stand, peer_is_installed, serving
+from tests.servers import EngineMissingError
+
+_MOST_STATEMENTS = 4
+_START_SECONDS = 2.0
+_MEMORY_MIB = 120.0
+_STARTS = 5
+
+
+def main() -> int:
+    """Run the chosen measurements."""
+    options = _options()
+    effort, size = (BRIEF, QUICK) if options.quick else (THOROUGH, FULL)
+    if options.rounds:
+        effort = Effort(rounds=options.rounds, seconds=effort.seconds, warm_up=effort.warm_up)
+    report = Report(Path("bench/baselines"))
+    population = Population(size)
+    for engine in options.engine or ENGINES:
+        with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder, ExitStack() as stack:
+            try:
+                stand = stack.enter_context(loaded_stand(engine, population, Path(folder)))
+            except EngineMissingError as error:
+                report.note(f"{engine}: left out. {error}")
+                continue
+            stand.settings = dict(each.split("=", 1) for each in options.setting)
+            _measure_stand(stand, population, effort, report, only=options.only)
+    report.write(Path(options.output))
+    if options.save_baselines:
+        report.save_baselines()
+    sys.stdout.write(report.table())
+    return 0
+
+
+def _measure_stand(stand: Stand, population: Population, effort: Effort, report: Report, *, only: str | None) -> None:
+    chosen = [each for each in scenarios(population) if only is None or only in each.name or only in each.target]
+    chosen, missing = asyncio.run(stand.usable(chosen))
+    for sentence in missing:
+        report.note(f"{stand.engine}: {sentence}")
+    traces = asyncio.run(stand.record(chosen))
+    with (
+        driven("bench.limit", str(traces)) as limit,
+        load_process(chosen, stand.folder) as load,
+        stand.holdfast() as server,
+    ):
+        for scenario in chosen:
+            product = server_side(server, load, scenario)
+            measured = compare(stand, scenario, product=product, other=limit_side(limit, scenario), effort=effort)
+            report.add(_of_limit(stand.engine, scenario, measured))
+        if only is None or only == "P3":
+            _count_statements(server, load, chosen, report, stand.engine)
+        if stand.engine == "sqlite" and (only is None or only == "P8"):
+            report.add(Figure("P8", "sqlite", "memory after the load", memory_mib(server.pid), _MEMORY_MIB, "MiB"))
+    if stand.engine == "sqlite":
+        if only is None or only == "P1s":
+            _measure_peer(stand, population, effort, report)
+        if only is None or only == "P8":
+            _measure_start(stand.folder, report)
+
+
+def _of_limit(engine: str, scenario: Scenario, measured: Comparison) -> Figure:
+    bound = scenario.at_most if engine == "postgresql" else None
+    return Figure(scenario.target, engine, scenario.name, measured.ratio, bound, "x limit", measured)
+
+
+def _measure_peer(stand: Stand, population: Population, effort: Effort, report: Report) -> None:
+    if not peer_is_installed():
+        report.note("P1s: left out, the peer needs `pip install 'holdfast[bench]'`")
+        return
+    chosen, _ = asyncio.run(stand.usable([each for each in scenarios(population) if each.target == "P1"]))
+    with load_process(chosen, stand.folder) as load, stand.holdfast() as server, stand.peer() as peer:
+        for scenario in chosen:
+            product, other = server_side(server, load, scenario), server_side(peer, load, scenario)
+            measured = compare(stand, scenario, product=product, other=other, effort=effort)
+            at_least = 12.0 if scenario.name.startswith("user") else 8.0
+            report.add(
+                Figure("P1s", "sqlite", scenario.name, 1 / measured.ratio, at_least, "x less than peer", measured, True)
+            )
+
+
+def _count_statements(server: Server, load: Driven, chosen: list[Scenario], report: Report, engine: str) -> None:
+    for scenario in chosen:
+        if scenario.is_write:
+            run_one = partial(load.run, scenario=scenario.name, port=server.port, count=1)
+            report.add(_of_statements(engine, scenario.name, statements_of(server, run_one)))
+            continue
+        request = scenario.requests[0]
+        few, many = (
+            statements_of(
+                server, partial(server.get, request.path.replace("limit=20", f"limit={limit}"), request.token)
+            )
+            for limit in (2, 100)
+        )
+        report.add(_of_statements(engine, f"{scenario.name} ({few} for 2 rows, {many} for 100)", max(few, many)))
+
+
+def _of_statements(engine: str, name: str, number: int) -> Figure:
+    return Figure("P3", engine, name, float(number), _MOST_STATEMENTS, "statements")
+
+
+def _measure_start(folder: Path, report: Report) -> None:
+    data = folder / "start"
+    data.mkdir()
+    command = [str(Path(sys.executable).with_name("holdfast")), "serve"]
+    seconds, memory = [], []
+    for _ in range(_STARTS + 1):
+        environment = {"HOLDFAST_DATA_DIR": str(data), "HOLDFAST_ADMIN_PASSWORD": ADMIN_PASSWORD}
+        with serving(command, environment, folder / "start.log", ready="/readyz") as server:
+            seconds.append(server.ready_seconds)
+            memory.append(memory_mib(server.pid))
+    # The first start makes the database; those after it are warm.
+    warm = sorted(seconds[1:])[_STARTS // 2]
+    report.add(Figure("P8", "sqlite", f"start to ready, warm (first {seconds[0]:.2f} s)", warm, _START_SECONDS, "s"))
+    report.add(Figure("P8", "sqlite", "memory after the start", max(memory), _MEMORY_MIB, "MiB"))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few rows and short rounds: whether it works, no figures")
+    parser.add_argument("--engine", action="append", choices=ENGINES, help="only this engine; may be repeated")
+    parser.add_argument("--only", help="only scenarios with this word in their name or target")
+    parser.add_argument("--setting", action="append", default=[], help="HOLDFAST_NAME=VALUE for the serving process")
+    parser.add_argument("--rounds", type=int, help="how many rounds instead of 7")
+    parser.add_argument("--output", default="build/bench.json", help="where the figures go")
+    parser.add_argument("--save-baselines", action="store_true", help="keep the figures in bench/baselines")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""The benchmark itself: that it runs and reports every figure. What the figures are is not asserted."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.population import QUICK, Population
+from bench.processes import cpu_seconds
+from bench.report import Figure
+from bench.scenarios import scenarios
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+def test_the_quick_run_reports_every_target_on_sqlite(tmp_path: Path) -> None:
+    output = tmp_path / "bench.json"
+    command = [sys.executable, "-m", "bench", "--quick", "--engine", "sqlite", "--output", str(output)]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    report = msgspec.json.decode(output.read_bytes())
+    figures = report["figures"]
+    assert {figure["target"] for figure in figures} >= {"P1", "P2", "P3", "P8"}
+    assert {figure["name"] for figure in figures if figure["target"] in ("P1", "P2")} == {
+        scenario.name for scenario in scenarios(Population(QUICK))
+    }
+    assert all(figure["value"] > 0 for figure in figures)
+    assert "| P3 | sqlite |" in done.stdout
+
+
+def test_the_population_is_the_same_each_time() -> None:
+    first, second = Population(QUICK), Population(QUICK)
+    for (table, rows), (same_table, same_rows) in zip(first.tables(), second.tables(), strict=True):
+        assert table is same_table
+        assert list(rows) == list(same_rows)
+
+
+def test_every_scenario_sends_requests_of_callers_with_tokens() -> None:
+    population = Population(QUICK)
+    for scenario in scenarios(population):
+        assert scenario.requests
+        assert all(request.token.startswith("hf_") for request in scenario.requests)
+        assert all((request.method == "POST") == scenario.is_write for request in scenario.requests)
+
+
+def test_cpu_time_counts_children_that_have_ended() -> None:
+    work = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'sum(range(10**7))'])"
+    script = f"{work}; print(flush=True); input()"
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    whole = cpu_seconds(process.pid)
+    process.communicate(b"\n")
+    assert whole >= 0.05
+    assert cpu_seconds(process.pid) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("value", "bound", "at_least", "verdict"),
+    [(1.2, 1.3, False, "met"), (1.4, 1.3, False, "missed"), (9.0, 8.0, True, "met"), (7.0, None, False, "no target")],
+)
+def test_a_figure_is_judged_by_its_bound(value: float, bound: float | None, at_least: bool, verdict: str) -> None:
+    assert Figure("P1", "sqlite", "reads", value, bound, "x limit", None, at_least).verdict == verdict
