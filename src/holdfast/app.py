@@ -7,7 +7,6 @@ from typing import Any
 
 from litestar import Litestar, Router
 from litestar.datastructures import State
-from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
@@ -31,6 +30,7 @@ from holdfast.api import (
     workloads,
 )
 from holdfast.api.deps import ApiRequest
+from holdfast.api.description import DescriptionConfig
 from holdfast.api.errors import EXCEPTION_HANDLERS
 from holdfast.api.observation import Observation
 from holdfast.db.open import open_database
@@ -109,8 +109,8 @@ def _announce(first_start: FirstStart) -> None:
     sys.stderr.flush()
 
 
-def _openapi() -> OpenAPIConfig:
-    return OpenAPIConfig(
+def _openapi() -> DescriptionConfig:
+    return DescriptionConfig(
         title="Holdfast",
         version=__version__,
         # The framework answers every unknown path below this one with a page of its own, so nothing else may be there.
