@@ -5,7 +5,6 @@ from typing import Any
 import msgspec
 from litestar import Response, Router, get, patch, post
 from litestar.openapi import ResponseSpec
-from litestar.openapi import ResponseSpec
 from litestar.params import FromQuery, JSONBody
 
 from holdfast.api.deps import (
