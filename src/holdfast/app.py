@@ -33,6 +33,7 @@ from holdfast.api.deps import ApiRequest
 from holdfast.api.description import DescriptionConfig
 from holdfast.api.errors import EXCEPTION_HANDLERS
 from holdfast.api.observation import Observation
+from holdfast.api.responses import JsonResponse
 from holdfast.db.open import open_database
 from holdfast.features.groups.first_start import ensure_first_start
 from holdfast.features.groups.types import FirstStart
@@ -90,6 +91,7 @@ def _framework(settings: Settings, announce: Callable[[FirstStart], None]) -> Li
         openapi_config=_openapi(),
         request_class=ApiRequest,
         request_max_body_size=settings.max_request_bytes,
+        response_class=JsonResponse,
         logging_config=None,
         debug=False,
     )

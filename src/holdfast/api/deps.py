@@ -11,6 +11,7 @@ from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.params import QueryParameter
 
+from holdfast.api.responses import JsonResponse
 from holdfast.core.actor import Actor, Origin, require_scope
 from holdfast.core.errors import ForbiddenError, InvalidInputError, NotSignedInError
 from holdfast.core.pages import MAX_PAGE, PageRequest, page_request
@@ -226,7 +227,7 @@ def versioned(request: ApiRequest, content: Any) -> Response[Any]:
     etag = version_of(content.updated_at)
     if request.headers.get("if-none-match") == etag:
         return Response(content=None, status_code=304, headers={"ETag": etag})
-    return Response(content=content, headers={"ETag": etag})
+    return JsonResponse(content=content, headers={"ETag": etag})
 
 
 PageNumber = Annotated[int, QueryParameter(description="Page, from 1.", required=False)]
@@ -255,7 +256,7 @@ def _created(
     updated_at = getattr(content, "updated_at", None)
     if updated_at is not None:
         headers["ETag"] = version_of(updated_at)
-    return Response(content=content, status_code=_status_of(content, status), headers=headers)
+    return JsonResponse(content=content, status_code=_status_of(content, status), headers=headers)
 
 
 def _status_of(content: Result, status: int | Callable[[Result], int]) -> int:
