@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any
 
+import msgspec
 from litestar import Router, get
 from litestar.params import QueryParameter
 
@@ -15,6 +16,7 @@ from holdfast.features.audit.types import AuditEntry
 
 _door = Door("audit")
 _MAX_LIMIT = 1000
+_MOMENT = {"format": "date-time"}
 
 
 @get("/", summary="The audit log, newest first; up to 1000 rows a page")
@@ -26,8 +28,8 @@ async def list_audit_logs(
     resource_type: FilterText = None,
     resource_id: FilterText = None,
     g_id: FilterId = None,
-    since: Annotated[datetime | None, QueryParameter(name="from", description="RFC 3339, inclusive.")] = None,
-    until: Annotated[datetime | None, QueryParameter(name="to", description="RFC 3339, exclusive.")] = None,
+    since: Annotated[str | None, QueryParameter(name="from", description="Inclusive.", schema_extra=_MOMENT)] = None,
+    until: Annotated[str | None, QueryParameter(name="to", description="Exclusive.", schema_extra=_MOMENT)] = None,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
@@ -41,16 +43,25 @@ async def list_audit_logs(
         "resource_type": resource_type,
         "resource_id": resource_id,
         "g_id": g_id,
-        "since": _with_zone("from", since),
-        "until": _with_zone("to", until),
+        "since": _moment("from", since),
+        "until": _moment("to", until),
     }
     key = settings_of(request).cursor_key
     return await _door.read(request, lambda tx, who: audit.list_entries(tx, who, asked, cursor_key=key, **filters))
 
 
-def _with_zone(name: str, moment: datetime | None) -> datetime | None:
-    if moment is not None and moment.tzinfo is None:
-        raise InvalidInputError(f"{name} needs its offset from UTC, as in 2026-03-01T12:00:00Z (RFC 3339)")
+def _moment(name: str, text: str | None) -> datetime | None:
+    """Read here and not by the framework, which takes a number for seconds since 1970."""
+    if text is None:
+        return None
+    try:
+        moment = msgspec.convert(text, datetime)
+    except msgspec.ValidationError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidInputError(
+            f"{name} must be a time with its offset from UTC, as in 2026-03-01T12:00:00Z (RFC 3339; write + as %2B)"
+        )
     return moment
 
 

@@ -65,11 +65,13 @@ class DescriptionConfig(OpenAPIConfig):
 class _Description(OpenAPI):
     def to_schema(self) -> dict[str, Any]:
         document = super().to_schema()
-        document["components"]["schemas"]["Problem"] = _PROBLEM
+        schemas = document["components"]["schemas"]
+        schemas["Problem"] = _PROBLEM
         for path, operations in document["paths"].items():
             for method in _METHODS:
                 if method in operations and path.startswith(_PREFIX):
                     _complete(path, method, operations[method])
+                    _close_bodies(operations[method].get("requestBody", {}), schemas)
         return document
 
 
@@ -87,6 +89,21 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         responses["204"].pop("content", None)
     if method == "get" and path.endswith("}"):
         responses["304"] = {"description": "You have this version already (If-None-Match)"}
+
+
+def _close_bodies(part: Any, schemas: dict[str, Any]) -> None:
+    """Say of every object in a request's body what holds for each: fields that it does not name are refused."""
+    if isinstance(part, list):
+        for each in part:
+            _close_bodies(each, schemas)
+    if not isinstance(part, dict):
+        return
+    name = str(part.get("$ref", "")).rpartition("/")[2]
+    if name and "additionalProperties" not in schemas[name]:
+        schemas[name]["additionalProperties"] = False
+        _close_bodies(schemas[name], schemas)
+    for each in part.values():
+        _close_bodies(each, schemas)
 
 
 def _problems_of(path: str, method: str, operation: dict[str, Any]) -> list[str]:
