@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.app import describe_api
 from holdfast.settings import Settings
+from tests.api.cast import count_rows
 from tests.factories import make_token
 from tests.instance import Instance
 from tests.rules.golden import assert_golden
@@ -79,7 +80,11 @@ async def _cell(world: World, row: Row, role: str) -> str:
     ids = await row.target(world)
     path = (row.path + row.query).format(**ids)
     body = row.body(world, ids) if callable(row.body) else row.body
-    answer = await world.call(role, row.method, path, json=body, token=await _token(world, role, ids))
+    token = await _token(world, role, ids)
+    recorded = await count_rows(world.instance, "audit_logs")
+    answer = await world.call(role, row.method, path, json=body, token=token)
+    if answer.status_code >= 400 or row.method == "GET":
+        assert await count_rows(world.instance, "audit_logs") == recorded, f"{row.title} as {role} changed something"
     if answer.status_code in {400, 409, 422}:
         assert answer.json()["code"] == "roster_refused", f"{row.title} as {role}: {answer.text}"
     return str(answer.status_code)
