@@ -4,6 +4,8 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import typer
 import uvicorn
@@ -42,10 +44,21 @@ def serve() -> None:
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
     typer.echo(f"Holdfast serves http://{host}:{port}/api/v1 (Ctrl-C ends it).", err=True)
-    server = uvicorn.Server(config)
+    server = _Server(config)
     server.run(sockets=[listening])
     if not server.started:
         raise typer.Exit(3)
+
+
+class _Server(uvicorn.Server):
+    """The library's server, which ends with status 0 when it was asked to end."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As the library's, without raising the signal again after everything was ended in order."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
 
 async def _prepare(settings: Settings) -> None:

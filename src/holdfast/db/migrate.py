@@ -106,8 +106,15 @@ def _on_sqlite(address: DatabaseAddress, work: Callable[[Connection], Result], *
 async def _server_connection(address: DatabaseAddress) -> AsyncIterator[AsyncConnection]:
     engine = create_async_engine(address.migration_url, poolclass=NullPool)
     try:
-        async with engine.connect() as connection:
+        try:
+            connection = await engine.connect()
+        except (DBAPIError, OSError) as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise ConnectionLostError(f"{address.shown} cannot be reached: {cause}") from error
+        try:
             yield connection
+        finally:
+            await connection.close()
     finally:
         await engine.dispose()
 
