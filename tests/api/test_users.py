@@ -1,6 +1,7 @@
 """Users over HTTP (conformance A-01, A-05, A-06, A-07, Q-05)."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from holdfast.db.engines.base import Database
 from tests.api.faculty import Faculty
-from tests.factories import PASSWORD, make_group, make_member, make_super_admin, make_token
+from tests.factories import PASSWORD, make_group, make_member, make_super_admin, make_token, make_user
 from tests.instance import Instance, run_instance
 
 NEW_PASSWORD = "a much better one"
@@ -54,6 +55,18 @@ async def test_a_super_admin_makes_an_account_that_must_choose_a_password(facult
     changed = await client.put(f"/users/{u_id}/password", json={"old_password": PASSWORD, "new_password": NEW_PASSWORD})
     assert changed.status_code == 204, changed.text
     assert (await client.get("/groups")).status_code == 200
+
+
+async def test_many_changes_of_ones_own_row_at_one_moment_all_succeed(faculty: Faculty, database: Database) -> None:
+    u_id = await make_user(database, "ada")
+    ada = faculty.instance.client(await make_token(database, u_id))
+    started = time.monotonic()
+    answers = await asyncio.gather(
+        *(ada.patch(f"/users/{u_id}", json={"full_name": f"Ada {number}"}) for number in range(12))
+    )
+    assert [answer.status_code for answer in answers] == [200] * 12
+    # PostgreSQL looks for a deadlock only after a second.
+    assert time.monotonic() - started < 5
 
 
 async def test_a_generated_first_password_is_shown_once(faculty: Faculty, database: Database) -> None:

@@ -172,6 +172,8 @@ class PostgresqlDatabase(Database):
                     # Compiling a plan costs more than any statement of the product runs.
                     "jit": "off",
                     "statement_timeout": str(int(self._statement_timeout_seconds * 1000)),
+                    # A waiter for a row gives up before the client does, and may try again.
+                    "lock_timeout": "10s",
                 },
             )
         except _DRIVER_ERRORS as error:

@@ -68,8 +68,12 @@ _SESSION = (
 # The one look-up of every request. A deleted or disabled user, a revoked token and a lost role end here at once.
 FIND_SESSION = Query("accounts.find_session", _SESSION, Session)
 
-# The same before a change: the user stays live until it is committed.
-FIND_SESSION_LOCKED = Query("accounts.find_session_locked", locked_as_parent(_SESSION, users), Session)
+# The same before a change: the user stays live until it is committed, because a deletion changes a key of the row. With
+# a full share lock two requests that change their user's own row would each wait for the other. MariaDB knows no other;
+# there the second is told at once and tries again.
+FIND_SESSION_LOCKED = Query(
+    "accounts.find_session_locked", _SESSION.with_for_update(read=True, key_share=True, of=users), Session
+)
 
 _USER_COLUMNS = (
     users.c.u_id,
