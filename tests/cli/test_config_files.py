@@ -10,6 +10,13 @@ from tests.instance import Instance
 
 CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {name}\ndata:\n  colour: {colour}\n"
 DAEMON_SET = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata:\n  name: one\n"
+POD_WITH_GPUS = """apiVersion: v1
+kind: Pod
+metadata: {name: train}
+spec:
+  containers:
+    - {name: train, image: pytorch/pytorch:2.9.0, resources: {limits: {nvidia.com/gpu: 100}}}
+"""
 EXAMPLES = Path(__file__).parent.parent / "data" / "manifests"
 
 
@@ -66,6 +73,15 @@ async def test_a_dry_run_stores_nothing_and_refuses_the_same(admin: CommandLine,
     assert "Nothing was stored; it would be 2 created, 0 updated, 0 unchanged, 1 refused." in dry.stdout
     assert (await admin.json("config-files", "list", "--project", "lab"))["total"] == 0
     wet = await admin.run("config-files", "apply", folder, "--project", "lab")
+    assert (dry.exit_code, dry.stderr) == (wet.exit_code, wet.stderr)
+
+
+async def test_a_dry_run_holds_pods_against_the_quota(admin: CommandLine, project: str, tmp_path: Path) -> None:
+    file = tmp_path / "train.yaml"
+    file.write_text(POD_WITH_GPUS)
+    dry = await admin.run("config-files", "apply", file, "--project", "lab", "--dry-run")
+    assert "asks for 100 GPUs, but the project's gpu_quota is" in dry.stderr
+    wet = await admin.run("config-files", "apply", file, "--project", "lab")
     assert (dry.exit_code, dry.stderr) == (wet.exit_code, wet.stderr)
 
 

@@ -73,7 +73,9 @@ async def test_logout_ends_the_session_on_the_server(anonymous: CommandLine, ins
 
 
 async def test_without_a_token_the_exit_code_says_so(anonymous: CommandLine) -> None:
-    assert "holdfast login" in await anonymous.refused("users", "list", code=4)
+    said = await anonymous.refused("users", "list", code=4)
+    assert said.startswith("holdfast: you are not signed in to http://")
+    assert said.endswith(": holdfast login\n")
 
 
 async def test_a_server_that_is_not_there_has_an_exit_code_of_its_own(anonymous: CommandLine) -> None:

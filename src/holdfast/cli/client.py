@@ -135,6 +135,8 @@ def _failure(url: str, response: httpx.Response) -> CommandFailedError:
         message += f" (request {problem.get('request_id')})"
         return CommandFailedError(message, ExitCode.UNAVAILABLE, code=problem["code"])
     if response.status_code == httpx.codes.UNAUTHORIZED and problem["code"] == "not_signed_in":
+        if "Authorization" not in response.request.headers:
+            message = f"you are not signed in to {url}"
         return CommandFailedError(f"{message}: holdfast login", ExitCode.NOT_SIGNED_IN, code=problem["code"])
     if problem["code"] == "password_change_required":
         message = "choose a new password first: holdfast login"

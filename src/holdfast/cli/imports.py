@@ -62,7 +62,8 @@ def import_roster(
     """
     with _progress() as progress:
         roster = _read(file, progress)
-        _report_file(file, roster)
+    _report_file(file, roster)
+    with _progress() as progress:
         g_id = _find_group(server.client, group, may_miss=create_group)
         with _reserved(None if dry_run else passwords_out) as passwords_file:
             progress.add_task(f"Sending {len(roster.rows)} rows", total=None)

@@ -11,9 +11,10 @@ from holdfast.cli import terminal
 from holdfast.cli.client import Client, path_of
 from holdfast.cli.failures import CommandFailedError, ExitCode
 from holdfast.core.errors import HoldfastError
-from holdfast.features.config_files.errors import ManifestError
+from holdfast.features.config_files.errors import GpuQuotaError, ManifestError
 from holdfast.features.config_files.filenames import check_filename
 from holdfast.features.config_files.manifests import parse_manifests
+from holdfast.features.config_files.policy import find_quota_problems
 
 OUTCOMES = ("created", "updated", "unchanged", "refused")
 _SUFFIXES = (".yaml", ".yml")
@@ -82,7 +83,7 @@ def apply_files(client: Client, p_id: str, files: list[ManifestFile], *, dry_run
                 content = _read(file)
                 cf_id = present.get(file.filename)
                 if dry_run:
-                    outcome = _compare(client, file, content, cf_id, allow_privileged=project["allow_privileged"])
+                    outcome = _compare(client, file, content, cf_id, project)
                 else:
                     outcome = _store(client, p_id, file, content, cf_id)
             except ManifestError as error:
@@ -120,10 +121,12 @@ def _store(client: Client, p_id: str, file: ManifestFile, content: str, cf_id: s
     return _outcome(file, "updated", client.put(path_of("config-files", cf_id), {"content": content}))
 
 
-def _compare(client: Client, file: ManifestFile, content: str, cf_id: str | None, *, allow_privileged: bool) -> Outcome:
+def _compare(client: Client, file: ManifestFile, content: str, cf_id: str | None, project: dict[str, Any]) -> Outcome:
     """What storing would do; the server's own rules are run here, so that nothing need be sent."""
     check_filename(file.filename)
-    resources = parse_manifests(content, allow_privileged=allow_privileged)
+    resources = parse_manifests(content, allow_privileged=project["allow_privileged"])
+    if problems := find_quota_problems(resources, project["gpu_quota"]):
+        raise GpuQuotaError(problems)
     outcome = "created"
     if cf_id is not None:
         before = client.get(path_of("config-files", cf_id))

@@ -31,7 +31,7 @@ def upgrade(context: typer.Context) -> None:
 
 @application.command()
 def status() -> None:
-    """Show the revision and what is pending; exit 1 where the live schema is not what this version needs."""
+    """Show the revision and what is pending; exit 3 where the live schema is not what this version needs."""
     address = _address()
     _show(address, asyncio.run(schema_status(address)))
     asyncio.run(check_schema(address))

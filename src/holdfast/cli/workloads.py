@@ -58,7 +58,7 @@ def list_workloads(
     user: UserFilter = None,
     q: Query = None,
 ) -> None:
-    """List your workloads and those of projects where you are staff, newest first.
+    """List the workloads of your groups' projects, newest first.
 
     Example: holdfast workloads list --status running --project physics/lab-1
     """

@@ -106,8 +106,9 @@ async def _plan(
     plan, more_errors = make_plan(actor, rows, users, memberships)
     if all_errors := sorted([*errors, *more_errors], key=lambda error: error.line):
         first = all_errors[0]
+        mistakes = "1 mistake" if len(all_errors) == 1 else f"{len(all_errors)} mistakes"
         raise RosterRefusedError(
-            f"{len(all_errors)} mistakes, nothing was stored; line {first.line}: {first.field} {first.reason}",
+            f"{mistakes}, nothing was stored; line {first.line}, {first.field}: {first.reason}",
             errors=all_errors,
         )
     if plan.new_users or plan.profile_changes:

@@ -55,8 +55,7 @@ class ImageNotAllowedError(ConflictError):
 
     def __init__(self, image: str) -> None:
         super().__init__(
-            f"{image} is not allowed in this project: ask for it with POST /api/v1/image-requests,"
-            " or use an image of GET /api/v1/images",
+            f"{image} is not allowed in this project: file an image request for it, or use an image of the allow list",
             image=image,
         )
 
