@@ -199,3 +199,21 @@ async def test_a_wrong_method_is_told_so(client: httpx.AsyncClient) -> None:
 async def test_a_wrong_media_type_is_refused(client: httpx.AsyncClient) -> None:
     answer = await client.post("/forms", content=b"<form/>", headers={"content-type": "application/xml"})
     assert_refused(answer)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/groups", {"group_name": "physics\n"}),
+        ("/forms", {"title": "Hello\n"}),
+        ("/forms", {"title": "Hello", "tag": "question\n"}),
+        ("/tokens", {"name": "nightly\n"}),
+        ("/users", {"username": "ada\n"}),
+        ("/users", {"username": "ada", "full_name": "Ada\n"}),
+        ("/users", {"username": "ada", "email": "ada@example.org\n"}),
+    ],
+)
+async def test_a_line_break_at_the_end_of_a_name_is_refused(
+    client: httpx.AsyncClient, path: str, body: dict[str, str]
+) -> None:
+    assert_refused(await client.post(path, json=body))

@@ -7,8 +7,9 @@ from litestar.params import PathParameter, QueryParameter
 
 # No NUL anywhere: PostgreSQL's text cannot hold it.
 _PRINTABLE = r"^[^\x00]*$"
-# At least one visible character, no line breaks or other control characters.
-_ONE_LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+# At least one visible character, no line breaks or other control characters. In Python `$` alone would let a last line
+# break pass.
+_ONE_LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$(?!\n)"
 _ID = r"^[A-Za-z0-9_-]+$"
 
 ShortId = Annotated[str, msgspec.Meta(pattern=_ID, max_length=20)]

@@ -7,17 +7,19 @@ from holdfast.core.errors import InvalidInputError
 # The first start makes this user; it stays enabled, keeps its name, and stays a super administrator.
 ADMIN_USERNAME = "admin"
 
-USERNAME_PATTERN = r"^[A-Za-z0-9_-]{3,50}$"
-EMAIL_PATTERN = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$"
-FULL_NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
+# In Python `$` alone would let a last line break pass; other languages, which read these in the API's description, have
+# no `\Z`.
+USERNAME_PATTERN = r"^[A-Za-z0-9_-]{3,50}$(?!\n)"
+EMAIL_PATTERN = r"^[^@\s\x00-\x1f\x7f]+@[^@\s\x00-\x1f\x7f]+$(?!\n)"
+FULL_NAME_PATTERN = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$(?!\n)"
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 128
 LONGEST_EMAIL = 100
 LONGEST_FULL_NAME = 100
 
-_USERNAME = re.compile(USERNAME_PATTERN[:-1] + r"\Z")
-_EMAIL = re.compile(EMAIL_PATTERN[:-1] + r"\Z")
-_FULL_NAME = re.compile(FULL_NAME_PATTERN[:-1] + r"\Z")
+_USERNAME = re.compile(USERNAME_PATTERN)
+_EMAIL = re.compile(EMAIL_PATTERN)
+_FULL_NAME = re.compile(FULL_NAME_PATTERN)
 
 
 def username_problem(username: str) -> str | None:
