@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from holdfast.db.address import DatabaseAddress
@@ -102,15 +102,19 @@ def _on_sqlite(address: DatabaseAddress, work: Callable[[Connection], Result], *
         return work(connection)
 
 
+async def _connect(engine: AsyncEngine, address: DatabaseAddress) -> AsyncConnection:
+    try:
+        return await engine.connect()
+    except (DBAPIError, OSError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise ConnectionLostError(f"{address.shown} cannot be reached: {cause}") from error
+
+
 @asynccontextmanager
 async def _server_connection(address: DatabaseAddress) -> AsyncIterator[AsyncConnection]:
     engine = create_async_engine(address.migration_url, poolclass=NullPool)
     try:
-        try:
-            connection = await engine.connect()
-        except (DBAPIError, OSError) as error:
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise ConnectionLostError(f"{address.shown} cannot be reached: {cause}") from error
+        connection = await _connect(engine, address)
         try:
             yield connection
         finally:
