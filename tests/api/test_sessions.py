@@ -1,6 +1,7 @@
 """Signing in and out over HTTP (conformance A-02, A-03, A-04)."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -169,6 +170,27 @@ async def test_me_tells_the_user_the_groups_and_the_scopes(instance: Instance, d
     assert [(group["g_id"], group["role"]) for group in me["groups"]] == [(g_id, "manager")]
     assert me["scopes"] == ["forms:read"]
     assert (await client.get("/groups")).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.example", "Content-Type": "text/plain"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://public.example"}, 201),
+        ({"Sec-Fetch-Site": "none"}, 201),
+    ],
+)
+async def test_a_foreign_page_cannot_sign_its_reader_in(
+    instance: Instance, database: Database, headers: dict[str, str], status: int
+) -> None:
+    await make_user(database, "anna")
+    body = json.dumps({"username": "anna", "password": PASSWORD})
+    answer = await instance.client().post("/sessions", content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert ("set-cookie" in answer.headers) == (status == 201)
 
 
 async def test_a_cookie_from_a_foreign_page_changes_nothing(instance: Instance, database: Database) -> None:

@@ -195,8 +195,26 @@ def token_of(request: ApiRequest) -> str:
     if cookie is None:
         raise NotSignedInError("sign in first: POST /api/v1/sessions, then send 'Authorization: Bearer …'")
     if request.method not in _SAFE_METHODS:
-        _refuse_foreign_page(request)
+        refuse_foreign_page(request)
     return cookie
+
+
+def refuse_foreign_page(request: ApiRequest) -> None:
+    """Refuse what a page of another site made a browser send; browsers say so themselves, programs send neither header.
+
+    For what rests on the session cookie, or sets it: otherwise a foreign page could sign its reader in as its author.
+    """
+    site = request.headers.get("sec-fetch-site")
+    origin = request.headers.get("origin")
+    if site is not None:
+        # No page can set it, and it holds behind a proxy that puts its own name for the host, too.
+        is_foreign = site not in {"same-origin", "none"}
+    else:
+        is_foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
+    if is_foreign:
+        raise ForbiddenError(
+            "browsers sign in and use the session cookie on our own pages only; send the token as a header"
+        )
 
 
 def origin_of(request: ApiRequest) -> Origin:
@@ -288,13 +306,3 @@ def _idempotency_key(request: ApiRequest) -> str | None:
 def _fingerprint(request: ApiRequest, body: bytes) -> str:
     head = f"{request.method} {request.url.path}\n".encode()
     return hashlib.sha256(head + body).hexdigest()
-
-
-def _refuse_foreign_page(request: ApiRequest) -> None:
-    site = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin")
-    host = request.headers.get("host")
-    if site not in (None, "same-origin", "none") or (origin is not None and origin.partition("://")[2] != host):
-        raise ForbiddenError(
-            "a session cookie is good for requests from our own pages only; send the token as a header"
-        )

@@ -7,7 +7,16 @@ from litestar import Response, Router, delete, get, post
 from litestar.datastructures import Cookie
 from litestar.params import JSONBody
 
-from holdfast.api.deps import SESSION_COOKIE, ApiRequest, Door, database_of, origin_of, settings_of, with_retries
+from holdfast.api.deps import (
+    SESSION_COOKIE,
+    ApiRequest,
+    Door,
+    database_of,
+    origin_of,
+    refuse_foreign_page,
+    settings_of,
+    with_retries,
+)
 from holdfast.core.actor import Actor
 from holdfast.core.errors import HoldfastError
 from holdfast.db.engines.base import Transaction
@@ -35,6 +44,7 @@ def attempt_rule(settings: Settings) -> AttemptRule:
 @post("/", summary="Sign in: a token, also as a cookie", security=[])
 async def sign_in(request: ApiRequest, data: JSONBody[SignIn]) -> Response[SignedIn]:
     """The token is shown this once. Send it as `Authorization: Bearer …`; a browser sends the cookie by itself."""
+    refuse_foreign_page(request)
     settings = settings_of(request)
     signed_in = await _try_to_sign_in(request, data)
     if isinstance(signed_in, PasswordChangedMeanwhileError):
