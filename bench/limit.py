@@ -30,6 +30,8 @@ TraceOfRequest = list[tuple[str, list[Any], dict[int, int], bool]]
 class Connection(ABC):
     """One connection of the bare loop."""
 
+    begin = "BEGIN"
+
     @abstractmethod
     async def run(self, sql: str, arguments: list[Any]) -> Any: ...
 
@@ -66,6 +68,9 @@ class MariadbConnection(Connection):
 
 
 class SqliteConnection(Connection):
+    # The lock of the writer from the start, as the product takes it: the serving process writes now and then, too.
+    begin = "BEGIN IMMEDIATE"
+
     def __init__(self, driver: Any) -> None:
         self._driver = driver
 
@@ -99,7 +104,7 @@ async def perform(connection: Connection, trace: TraceOfRequest, *, in_transacti
             await connection.run(sql, arguments)
         return
     made: dict[int, str] = {}
-    await connection.control("BEGIN")
+    await connection.control(connection.begin)
     for sql, arguments, new_ids, _ in trace:
         values = list(arguments)
         for position, number in new_ids.items():

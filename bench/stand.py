@@ -203,6 +203,10 @@ async def _fill(engine: str, database_url: str, population: Population, folder: 
     database = open_database(instance_settings(database_url, folder))
     async with database.running():
         await load(database, population)
+        if engine == "sqlite":
+            async with database.write() as tx:
+                # The peer's statements need it for good plans; the product's do not.
+                await tx.fetch_text("ANALYZE")
     if engine == "postgresql":
         with psycopg.connect(database_url, autocommit=True) as connection:
             # Left on, the autovacuum would clean up after the load during some rounds and not during others.
