@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import asyncmy
@@ -12,7 +11,8 @@ from asyncmy import errors as driver_errors
 from asyncmy.constants import CLIENT
 
 from holdfast.core.errors import HoldfastError
-from holdfast.db.engines.base import Database, Isolation, Transaction
+from holdfast.db.engines.base import Isolation, Transaction
+from holdfast.db.engines.server import ServerDatabase
 from holdfast.db.errors import (
     CheckViolationError,
     ConnectionLostError,
@@ -99,7 +99,7 @@ class MariadbTransaction(Transaction):
             raise translated(error) from error
 
 
-class MariadbDatabase(Database):
+class MariadbDatabase(ServerDatabase[Any]):
     """A MariaDB server (10.11 or later)."""
 
     dialect_name = "mariadb"
@@ -121,46 +121,16 @@ class MariadbDatabase(Database):
             "mariadb", pool, connect=self._connect, close=_close, is_open=lambda connection: bool(connection.connected)
         )
 
-    async def start(self) -> None:
-        await self.pool.release(await self.pool.acquire())
+    def _transaction(self, connection: Any) -> Transaction:
+        return MariadbTransaction(connection, self._slow_seconds)
 
-    async def stop(self) -> None:
-        await self.pool.close()
+    async def _begin(self, connection: Any, isolation: Isolation) -> None:
+        if isolation is not Isolation.READ_COMMITTED:
+            await self._run(connection, f"SET TRANSACTION ISOLATION LEVEL {isolation}")
+        await self._run(connection, "START TRANSACTION")
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[Transaction]:
-        connection = await self.pool.acquire()
-        broken = True
-        try:
-            yield MariadbTransaction(connection, self._slow_seconds)
-            broken = False
-        except HoldfastError as error:
-            broken = isinstance(error, ConnectionLostError)
-            raise
-        finally:
-            await self.pool.release(connection, broken=broken)
-
-    @asynccontextmanager
-    async def write(self, isolation: Isolation = Isolation.READ_COMMITTED) -> AsyncIterator[Transaction]:
-        connection = await self.pool.acquire()
-        broken = True
-        try:
-            if isolation is not Isolation.READ_COMMITTED:
-                await _run(connection, f"SET TRANSACTION ISOLATION LEVEL {isolation}", None)
-            await _run(connection, "START TRANSACTION", None)
-            try:
-                tx = MariadbTransaction(connection, self._slow_seconds)
-                yield tx
-                tx.require_whole()
-            except HoldfastError as error:
-                if not isinstance(error, ConnectionLostError):
-                    await _run(connection, "ROLLBACK", None)
-                    broken = False
-                raise
-            await _run(connection, "COMMIT", None)
-            broken = False
-        finally:
-            await self.pool.release(connection, broken=broken)
+    async def _run(self, connection: Any, sql: str) -> None:
+        await _run(connection, sql, None)
 
     async def _connect(self) -> Any:
         # innodb_lock_wait_timeout: a waiter for a row gives up before the client does.

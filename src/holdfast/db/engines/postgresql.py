@@ -3,14 +3,13 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 
 from holdfast.core.errors import HoldfastError
-from holdfast.db.engines.base import Database, Isolation, Transaction
+from holdfast.db.engines.base import Isolation, Transaction
+from holdfast.db.engines.server import ServerDatabase
 from holdfast.db.errors import (
     CheckViolationError,
     ConnectionLostError,
@@ -99,7 +98,7 @@ class PostgresqlTransaction(Transaction):
         return translated(error)
 
 
-class PostgresqlDatabase(Database):
+class PostgresqlDatabase(ServerDatabase[_Connection]):
     """A PostgreSQL server (15 to 18)."""
 
     dialect_name = "postgresql"
@@ -121,44 +120,17 @@ class PostgresqlDatabase(Database):
             "postgresql", pool, connect=self._connect, close=_close, is_open=lambda held: not held.driver.is_closed()
         )
 
-    async def start(self) -> None:
-        await self.pool.release(await self.pool.acquire())
+    def _transaction(self, connection: _Connection) -> Transaction:
+        return PostgresqlTransaction(connection, self._slow_seconds)
 
-    async def stop(self) -> None:
-        await self.pool.close()
+    async def _begin(self, connection: _Connection, isolation: Isolation) -> None:
+        await self._run(connection, f"BEGIN ISOLATION LEVEL {isolation}")
 
-    @asynccontextmanager
-    async def read(self) -> AsyncIterator[Transaction]:
-        connection = await self.pool.acquire()
-        broken = True
+    async def _run(self, connection: _Connection, sql: str) -> None:
         try:
-            yield PostgresqlTransaction(connection, self._slow_seconds)
-            broken = False
-        except HoldfastError as error:
-            broken = isinstance(error, ConnectionLostError)
-            raise
-        finally:
-            await self.pool.release(connection, broken=broken)
-
-    @asynccontextmanager
-    async def write(self, isolation: Isolation = Isolation.READ_COMMITTED) -> AsyncIterator[Transaction]:
-        connection = await self.pool.acquire()
-        broken = True
-        try:
-            await _run(connection, f"BEGIN ISOLATION LEVEL {isolation}")
-            try:
-                tx = PostgresqlTransaction(connection, self._slow_seconds)
-                yield tx
-                tx.require_whole()
-            except HoldfastError as error:
-                if not isinstance(error, ConnectionLostError):
-                    await _run(connection, "ROLLBACK")
-                    broken = False
-                raise
-            await _run(connection, "COMMIT")
-            broken = False
-        finally:
-            await self.pool.release(connection, broken=broken)
+            await connection.driver.execute(sql)
+        except _DRIVER_ERRORS as error:
+            raise translated(error) from error
 
     async def _connect(self) -> _Connection:
         try:
@@ -184,13 +156,6 @@ class PostgresqlDatabase(Database):
 async def _close(connection: _Connection) -> None:
     with contextlib.suppress(*_DRIVER_ERRORS, asyncio.CancelledError):
         await connection.driver.close(timeout=2)
-
-
-async def _run(connection: _Connection, sql: str) -> None:
-    try:
-        await connection.driver.execute(sql)
-    except _DRIVER_ERRORS as error:
-        raise translated(error) from error
 
 
 def translated(error: BaseException) -> HoldfastError:
