@@ -1,5 +1,6 @@
 """API tokens over HTTP: scopes, expiry, revocation."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -7,12 +8,20 @@ import pytest
 
 from holdfast.core.clock import utc_now
 from holdfast.db.engines.base import Database
-from tests.factories import make_super_admin, make_token, make_user
+from tests.factories import PASSWORD, make_super_admin, make_token, make_user
 from tests.instance import Instance
 
 
 async def signed_in(instance: Instance, username: str) -> Any:
     return instance.client(await make_token(instance.database, await make_user(instance.database, username)))
+
+
+async def count_live_tokens(database: Database, u_id: str) -> int:
+    async with database.read() as tx:
+        ((number,),) = await tx.fetch_text(
+            f"SELECT count(*) FROM tokens WHERE user_id = '{u_id}' AND revoked_at IS NULL"
+        )
+    return int(number)
 
 
 async def test_a_token_works_within_its_scopes_and_is_shown_once(instance: Instance) -> None:
@@ -42,6 +51,38 @@ async def test_a_token_cannot_make_one_that_may_do_more(instance: Instance, data
         assert answer.json()["code"] == "scope_forbidden"
     assert (await narrow.post("/tokens", json={"name": "same", "scopes": ["forms:read"]})).status_code == 201
     assert (await narrow.post("/tokens", json={"name": "odd", "scopes": ["moon:read"]})).status_code == 400
+
+
+async def test_an_api_token_cannot_make_one_that_outlives_it(instance: Instance) -> None:
+    anna = await signed_in(instance, "anna")
+    asked = {"name": "short", "scopes": ["tokens:write"], "expires_in_days": 2}
+    made = (await anna.post("/tokens", json=asked)).json()
+    short = instance.client(made["token"])
+    longer = await short.post("/tokens", json=asked | {"expires_in_days": 3})
+    assert longer.status_code == 400
+    assert "no later than the API token in use ends" in longer.json()["detail"]
+    by_default = await short.post("/tokens", json={"name": "same", "scopes": ["tokens:write"]})
+    assert by_default.json()["expires_at"] == made["expires_at"]
+
+
+async def test_no_token_made_while_the_password_changes_outlives_the_change(
+    instance: Instance, database: Database
+) -> None:
+    u_id = await make_user(database, "anna")
+    own = instance.client(await make_token(database, u_id))
+    stolen = instance.client(await make_token(database, u_id))
+    made: list[str] = []
+
+    async def make_tokens() -> None:
+        while (answer := await stolen.post("/tokens", json={"name": "kept"})).status_code == 201:
+            made.append(answer.json()["token"])
+        assert answer.status_code == 401, answer.text
+
+    change = own.put(f"/users/{u_id}/password", json={"old_password": PASSWORD, "new_password": "a new password"})
+    changed, *_ = await asyncio.gather(change, *(make_tokens() for _ in range(8)))
+    assert changed.status_code == 204, changed.text
+    assert made
+    assert await count_live_tokens(database, u_id) == 1
 
 
 @pytest.mark.parametrize(

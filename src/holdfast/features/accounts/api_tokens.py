@@ -8,7 +8,7 @@ import msgspec
 
 from holdfast.core.actor import Actor
 from holdfast.core.clock import Clock, utc_now
-from holdfast.core.errors import InvalidInputError
+from holdfast.core.errors import InvalidInputError, NotSignedInError
 from holdfast.core.ids import new_long_id
 from holdfast.core.pages import Page, PageRequest
 from holdfast.db.engines.base import Transaction
@@ -59,7 +59,8 @@ async def create_token(
 ) -> Token:
     """Make an API token; the answer holds the secret, which is stored only as a hash.
 
-    It can do nothing that the token in use cannot do. Without `expires_at` it lives for 30 days.
+    It can do nothing that the token in use cannot do, and does not outlive it where that is an API token. Without
+    `expires_at` it lives for 30 days.
     """
     now = clock()
     if unknown := sorted(set(scopes) - policy.SCOPES):
@@ -68,9 +69,13 @@ async def create_token(
         )
     if beyond := policy.scopes_beyond(actor, scopes):
         raise ScopeForbiddenError(f"your own token lacks {', '.join(beyond)}, so it cannot make one that has it")
-    ends = now + timedelta(days=min(DEFAULT_DAYS, longest_days)) if expires_at is None else expires_at
-    if not now < ends <= now + timedelta(days=longest_days):
-        raise InvalidInputError(f"expires_at must be in the future, at most {longest_days} days from now")
+    latest = await _latest_end(tx, actor, now + timedelta(days=longest_days))
+    ends = min(now + timedelta(days=DEFAULT_DAYS), latest) if expires_at is None else expires_at
+    if not now < ends <= latest:
+        raise InvalidInputError(
+            f"expires_at must be in the future, at most {longest_days} days from now, and no later than the API token"
+            " in use ends"
+        )
     secret = new_token()
     token = Token(
         id=new_long_id(),
@@ -105,6 +110,20 @@ async def revoke_token(tx: Transaction, actor: Actor, token_id: str, *, clock: C
     await end_token(tx, row.user_id, token_id, clock)
     old = {"user_id": row.user_id, "kind": row.kind}
     await audit.record(tx, actor, Action.REVOKE, "token", token_id, label=row.name, old=old, clock=clock)
+
+
+async def _latest_end(tx: Transaction, actor: Actor, latest: datetime) -> datetime:
+    """When a token made with the one in use must have ended.
+
+    That one is read again once no change of the password is under way, which ends all tokens and must miss none.
+    """
+    if actor.token_id is None:
+        return latest
+    await tx.fetch_one(queries.FIND_NAME_AS_PARENT, u_id=actor.user_id)
+    own = await tx.fetch_one(queries.FIND_TOKEN, token_id=actor.token_id)
+    if own is None:
+        raise NotSignedInError("this token was revoked at this moment; sign in again")
+    return min(latest, own.expires_at) if own.kind == "api" else latest
 
 
 async def _get_row(tx: Transaction, actor: Actor, token_id: str) -> TokenRow:
