@@ -6,6 +6,7 @@ import pytest
 
 from holdfast.core.errors import InvalidInputError
 from holdfast.db.address import parse_address
+from holdfast.features.accounts.rules import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from holdfast.settings import Settings, load_settings
 
 SECRET = "a-secret-of-more-than-thirty-two-characters"
@@ -37,9 +38,16 @@ def test_values_are_read_in_their_types() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "named"),
     [
-        ("HOLDFAST_PORT", "many", "HOLDFAST_"),
+        ("HOLDFAST_PORT", "many", "HOLDFAST_PORT"),
         ("HOLDFAST_PORT", "70000", "HOLDFAST_PORT"),
-        ("HOLDFAST_MODE", "prod", "mode"),
+        ("HOLDFAST_MODE", "prod", "HOLDFAST_MODE"),
+        ("HOLDFAST_REGISTRATION_OPEN", "maybe", "HOLDFAST_REGISTRATION_OPEN"),
+        ("HOLDFAST_SESSION_SECONDS", "-1", "HOLDFAST_SESSION_SECONDS"),
+        ("HOLDFAST_SIGN_IN_ATTEMPTS", "0", "HOLDFAST_SIGN_IN_ATTEMPTS"),
+        ("HOLDFAST_API_TOKEN_MAX_DAYS", "99999999999", "HOLDFAST_API_TOKEN_MAX_DAYS"),
+        ("HOLDFAST_MAX_REQUEST_BYTES", "-1", "HOLDFAST_MAX_REQUEST_BYTES"),
+        ("HOLDFAST_POOL_WAIT_SECONDS", "nan", "HOLDFAST_POOL_WAIT_SECONDS"),
+        ("HOLDFAST_STATEMENT_TIMEOUT_SECONDS", "-5", "HOLDFAST_STATEMENT_TIMEOUT_SECONDS"),
         ("HOLDFAST_POOL_MAX_OPEN", "0", "HOLDFAST_POOL_MAX_OPEN"),
         ("HOLDFAST_POOL_MAX_IDLE", "101", "HOLDFAST_POOL_MAX_IDLE"),
         ("HOLDFAST_PROT", "80", "HOLDFAST_PROT"),
@@ -49,6 +57,20 @@ def test_what_does_not_fit_is_named(name: str, value: str, named: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         load_settings({name: value})
     assert named in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "length", [0, SHORTEST_PASSWORD - 1, SHORTEST_PASSWORD, LONGEST_PASSWORD, LONGEST_PASSWORD + 1]
+)
+def test_a_first_password_that_no_user_may_have_is_refused_without_being_shown(length: int) -> None:
+    password = "p4" * length
+    environment = {"HOLDFAST_ADMIN_PASSWORD": password[:length]}
+    if SHORTEST_PASSWORD <= length <= LONGEST_PASSWORD:
+        assert load_settings(environment).admin_password == password[:length]
+        return
+    with pytest.raises(InvalidInputError, match="HOLDFAST_ADMIN_PASSWORD") as caught:
+        load_settings(environment)
+    assert "p4" not in caught.value.message
 
 
 @pytest.mark.parametrize("secret", [{}, {"HOLDFAST_SECRET": "short"}])

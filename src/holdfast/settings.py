@@ -13,6 +13,23 @@ from holdfast.core.errors import InvalidInputError
 
 DEVELOPMENT_SECRET = "holdfast-development-secret"  # noqa: S105 - refused in production
 _SHORTEST_SECRET = 32
+_A_YEAR_SECONDS = 366 * 24 * 3600
+# What each number may be, both ends included. A zero would shut everybody out, an endless wait would hide a mistake.
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "port": (0, 65_535),
+    "session_seconds": (1, _A_YEAR_SECONDS),
+    "api_token_max_days": (1, 36_500),
+    "sign_in_attempts": (1, 1_000_000),
+    "sign_in_window_seconds": (1, _A_YEAR_SECONDS),
+    "pool_max_idle": (0, 10_000),
+    "pool_max_open": (1, 10_000),
+    "pool_lifetime_seconds": (1, _A_YEAR_SECONDS),
+    "pool_wait_seconds": (0.001, 3600),
+    "statement_timeout_seconds": (0.1, 86_400),
+    "slow_statement_seconds": (0, 86_400),
+    "max_request_bytes": (1024, 1024**3),
+    "idempotency_hours": (1, 24 * 366),
+}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,9 +88,8 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
     try:
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise InvalidInputError(
-            f"a setting does not fit: {error}".replace("$.", "HOLDFAST_").replace("`", "'")
-        ) from error
+        reason, _, field = str(error).partition(" - at `$.")
+        raise InvalidInputError(f"HOLDFAST_{field.rstrip('`').upper()} does not fit: {reason}") from error
     _check(settings)
     return settings
 
@@ -85,10 +101,15 @@ def _decode(kind: type, value: Any) -> Any:
 
 
 def _check(settings: Settings) -> None:
-    if not 0 <= settings.port <= 65535:
-        raise InvalidInputError("HOLDFAST_PORT must be between 0 and 65535 (0 takes any free port)")
-    if not 0 <= settings.pool_max_idle <= settings.pool_max_open or settings.pool_max_open < 1:
-        raise InvalidInputError("HOLDFAST_POOL_MAX_OPEN must be at least 1 and at least HOLDFAST_POOL_MAX_IDLE")
+    for name, (least, most) in _BOUNDS.items():
+        if not least <= getattr(settings, name) <= most:
+            raise InvalidInputError(f"HOLDFAST_{name.upper()} must be between {least:g} and {most}")
+    if settings.pool_max_idle > settings.pool_max_open:
+        raise InvalidInputError("HOLDFAST_POOL_MAX_OPEN must be at least HOLDFAST_POOL_MAX_IDLE")
+    if settings.admin_password is not None and not 8 <= len(settings.admin_password) <= 128:
+        raise InvalidInputError(
+            "HOLDFAST_ADMIN_PASSWORD must be 8 to 128 characters long; leave it out and one is made"
+        )
     if settings.mode == "production" and (
         settings.secret == DEVELOPMENT_SECRET or len(settings.secret) < _SHORTEST_SECRET
     ):
