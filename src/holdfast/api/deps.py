@@ -12,6 +12,7 @@ from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.params import QueryParameter
 
+from holdfast.api.reasons import field_of, plain_reason
 from holdfast.api.responses import JsonResponse
 from holdfast.core.actor import Actor, Origin, require_scope
 from holdfast.core.errors import ForbiddenError, InvalidInputError, NotSignedInError
@@ -45,8 +46,8 @@ class ApiRequest(Request[Any, Any, State]):
         try:
             return msgspec.json.decode(await self.body(), type=Any if declared is None else declared.annotation)
         except msgspec.ValidationError as error:
-            reason, _, path = str(error).partition(" - at `$")
-            field = path.strip("`").lstrip(".")
+            given, _, path = str(error).partition(" - at `$")
+            field, reason = field_of(path, given), plain_reason(given)
             raise InvalidInputError(
                 f"the request does not fit: {field}: {reason}" if field else f"the request does not fit: {reason}",
                 errors=[{"field": field, "in": "body", "reason": reason}],

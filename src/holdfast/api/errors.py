@@ -9,6 +9,7 @@ from litestar import Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from holdfast.api.deps import ApiRequest
+from holdfast.api.reasons import plain_reason
 from holdfast.core.errors import HoldfastError
 
 _log = structlog.get_logger("holdfast.api")
@@ -91,7 +92,7 @@ def _field_errors(extra: Any) -> list[dict[str, str]]:
         {
             "field": str(each.get("key", "")),
             "in": _source(each.get("source")),
-            "reason": str(each.get("message", "")),
+            "reason": plain_reason(str(each.get("message", ""))),
         }
         for each in extra
         if isinstance(each, dict)
