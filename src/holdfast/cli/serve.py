@@ -11,6 +11,7 @@ import typer
 import uvicorn
 
 from holdfast.app import create_app
+from holdfast.cli.connections import BoundedConnection
 from holdfast.core.errors import UnavailableError
 from holdfast.core.logs import configure_logs
 from holdfast.db.address import parse_address
@@ -36,7 +37,7 @@ def serve() -> None:
         log_config=None,
         access_log=False,
         loop="uvloop",
-        http="httptools",
+        http=BoundedConnection,
         server_header=False,
         date_header=True,
         proxy_headers=bool(settings.trusted_proxies),
