@@ -377,11 +377,12 @@ def _timestamp_to_naive(moment: datetime) -> datetime:
 
 
 def _timestamp_from_text(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+    return _EPOCH + (datetime.fromisoformat(text) - _NAIVE_EPOCH)
 
 
 def _timestamp_from_naive(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=UTC)
+    # As moment.replace(tzinfo=UTC), in a tenth of its time: a page holds hundreds.
+    return _EPOCH + (moment - _NAIVE_EPOCH)
 
 
 def _json_to_text(value: Any) -> str:
@@ -401,6 +402,8 @@ def _list_to_tuple(values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(values) or ("",)
 
 
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - what it is subtracted from has no zone either
+_EPOCH = _NAIVE_EPOCH.replace(tzinfo=UTC)
 _ENCODE_TIMESTAMP: dict[str, Convert] = {"sqlite": _timestamp_to_text, "mariadb": _timestamp_to_naive}
 _DECODE_TIMESTAMP: dict[str, Convert] = {"sqlite": _timestamp_from_text, "mariadb": _timestamp_from_naive}
 _ENCODE_LIST: dict[str, Convert] = {"sqlite": _list_to_json, "postgresql": list, "mariadb": _list_to_tuple}

@@ -172,12 +172,9 @@ def _decode(rows: list[Any], compiled: CompiledStatement, make: type[Row]) -> li
     decoders = compiled.decoders
     if not decoders:
         return [make(*row) for row in rows]
-    decoded = []
-    for row in rows:
-        values = list(row)
-        for index, decode in decoders:
-            value = values[index]
-            if value is not None:
-                values[index] = decode(value)
-        decoded.append(make(*values))
-    return decoded
+    if not rows:
+        return []
+    columns: list[Any] = list(zip(*rows, strict=True))
+    for index, decode in decoders:
+        columns[index] = [None if value is None else decode(value) for value in columns[index]]
+    return list(map(make, *columns))
