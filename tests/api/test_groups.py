@@ -39,7 +39,9 @@ async def test_a_super_admin_makes_a_group(faculty: Faculty) -> None:
 
 
 @pytest.mark.conformance("G-01", "T-38")
-@pytest.mark.parametrize("name", ["super", "SUPER", " Super ", "\uff53\uff55\uff50\uff45\uff52"])
+@pytest.mark.parametrize(
+    "name", ["super", "SUPER", " Super ", "\uff53\uff55\uff50\uff45\uff52", "su\u200bper", "su\u00adper", "SUPER\u202e"]
+)
 async def test_the_name_super_is_reserved(faculty: Faculty, name: str) -> None:
     made = await faculty["root"].post("/groups", json={"group_name": name})
     assert made.status_code == 403

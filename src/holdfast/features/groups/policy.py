@@ -35,5 +35,9 @@ def is_super(g_id: str) -> bool:
 
 
 def is_reserved(group_name: str) -> bool:
-    """Whether a name reads as `super`, in whatever case, width or surrounding space."""
-    return unicodedata.normalize("NFKC", group_name).strip().casefold() == SUPER_GROUP_NAME
+    """Whether a name reads as `super`, in whatever case, width or surrounding space, and with invisible characters.
+
+    Rights rest on the group's id alone; this only keeps people from being misled.
+    """
+    visible = "".join(letter for letter in group_name if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFKC", visible).strip().casefold() == SUPER_GROUP_NAME
