@@ -54,7 +54,7 @@ docs: $(DEVELOPMENT)  ## Check the links of the documentation
 lock: $(VENV)/.created  ## Renew requirements.lock and requirements-dev.lock (UPGRADE=1: newest versions)
 	@$(BIN)/uv --version >/dev/null 2>&1 || $(PIP) install "uv>=0.9"
 	printf '$(BUILD_REQUIREMENTS)' | $(COMPILE) $(if $(UPGRADE),--upgrade) pyproject.toml - -o requirements.lock
-	printf '$(BUILD_REQUIREMENTS)' | $(COMPILE) $(if $(UPGRADE),--upgrade) --extra dev -c requirements.lock \
+	printf '$(BUILD_REQUIREMENTS)' | $(COMPILE) $(if $(UPGRADE),--upgrade) --extra dev --extra bench -c requirements.lock \
 		pyproject.toml - -o requirements-dev.lock
 	@! grep -nE '://|^ *--(index|extra|find)' requirements.lock requirements-dev.lock
 
