@@ -127,6 +127,35 @@ async def test_the_group_is_made_where_asked(admin: CommandLine, instance: Insta
     assert (await admin.json("groups", "show", "physics"))["member_count"] == 3
 
 
+async def test_a_refused_roster_tells_of_the_group_that_was_made(
+    admin: CommandLine, instance: Instance, tmp_path: Path
+) -> None:
+    await make_user(instance.database, "ada", status="delete")
+    path = tmp_path / "course.csv"
+    path.write_text("username\nada\n")
+    into_physics = ("import", "roster", path, "--group", "physics", "--create-group")
+    said = await admin.refused(*into_physics)
+    first, last = said.splitlines()
+    assert first.startswith("holdfast: 1 mistake, nothing was stored; line 2, username: this account is disabled")
+    assert last == "  the group physics was made, and is empty; running this again uses it"
+    path.write_text("username\ngrace\n")
+    said = await admin.done(*into_physics)
+    assert said.startswith("1 account made, 0 updated; 1 member added to physics, 0 roles changed; 0 people unchanged.")
+    assert await admin.done(*into_physics) == "Nothing to change: physics holds the 1 person as the file says.\n"
+
+
+async def test_several_mistakes_are_told_once_each(admin: CommandLine, instance: Instance, tmp_path: Path) -> None:
+    await make_group(instance.database, "physics")
+    await make_user(instance.database, "ada", status="delete")
+    await make_user(instance.database, "grace", status="delete")
+    path = tmp_path / "course.csv"
+    path.write_text("username\nada\ngrace\n")
+    said = await admin.refused("import", "roster", path, "--group", "physics")
+    first, *lines = said.splitlines()
+    assert first == "holdfast: 2 mistakes, nothing was stored"
+    assert [line.split(":")[0] for line in lines] == ["  line 2, username", "  line 3, username"]
+
+
 async def test_a_wrong_file_is_refused_before_anything_is_sent(admin: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "course.csv"
     path.write_text("username;role\nab;user\nada;boss\n")

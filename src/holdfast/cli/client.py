@@ -140,7 +140,8 @@ def _failure(url: str, response: httpx.Response) -> CommandFailedError:
         return CommandFailedError(f"{message}: holdfast login", ExitCode.NOT_SIGNED_IN, code=problem["code"])
     if problem["code"] == "password_change_required":
         message = "choose a new password first: holdfast login"
-    return CommandFailedError(message, ExitCode.REFUSED, lines=_error_lines(problem), code=problem["code"])
+    message, lines = _told_once(message, _error_lines(problem))
+    return CommandFailedError(message, ExitCode.REFUSED, lines=lines, code=problem["code"])
 
 
 def _error_lines(problem: Mapping[str, Any]) -> list[str]:
@@ -149,6 +150,16 @@ def _error_lines(problem: Mapping[str, Any]) -> list[str]:
     if not isinstance(errors, list):
         return []
     return [error_line(error) for error in errors if isinstance(error, dict)]
+
+
+def _told_once(message: str, lines: list[str]) -> tuple[str, list[str]]:
+    """The sentence and the lines below it, where the server names the errors in its sentence as well."""
+    named = [message.find(line) for line in lines if line in message]
+    if not named:
+        return message, lines
+    if len(lines) == 1:
+        return message, []
+    return message[: min(named)].rstrip(" :;") or message, lines
 
 
 def error_line(error: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from holdfast.cli import terminal
 from holdfast.cli.client import Client, path_of
 from holdfast.cli.connected import Server, connected
-from holdfast.cli.failures import CommandFailedError
+from holdfast.cli.failures import CommandFailedError, ExitCode
 from holdfast.cli.names import find_group
 from holdfast.cli.roster_file import Roster, read_roster
 from holdfast.features.groups.types import RosterRow
@@ -63,10 +63,10 @@ def import_roster(
     with _progress() as progress:
         roster = _read(file, progress)
     _report_file(file, roster)
-    with _progress() as progress:
+    with _waiting() as progress:
         g_id = _find_group(server.client, group, may_miss=create_group)
         with _reserved(None if dry_run else passwords_out) as passwords_file:
-            progress.add_task(f"Sending {len(roster.rows)} rows", total=None)
+            progress.add_task(f"Sending {_counted(len(roster.rows), 'row')}", total=None)
             answer = _send(server.client, roster, group=group, g_id=g_id, dry_run=dry_run)
             if passwords_file is not None:
                 _write_passwords(passwords_file, answer["first_passwords"])
@@ -87,6 +87,12 @@ def _progress() -> Progress:
         transient=True,
         disable=not sys.stderr.isatty(),
     )
+
+
+def _waiting() -> Progress:
+    """For one long request, of which nobody knows how far it is."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    return Progress(*columns, console=terminal.error_output(), transient=True, disable=not sys.stderr.isatty())
 
 
 def _read(file: Path, progress: Progress) -> Roster:
@@ -115,10 +121,22 @@ def _find_group(client: Client, group: str, *, may_miss: bool) -> str | None:
 def _send(client: Client, roster: Roster, *, group: str, g_id: str | None, dry_run: bool) -> dict[str, Any]:
     if g_id is None and dry_run:
         return _difference_of_new_group(client, roster.rows)
-    if g_id is None:
-        g_id = client.post("groups", {"group_name": group})["g_id"]
     body = {"rows": [_body_of(row) for row in roster.rows], "dry_run": dry_run}
+    if g_id is None:
+        return _send_into_new_group(client, group, body)
     answer: dict[str, Any] = client.post(path_of("groups", g_id, "roster"), body)
+    return answer
+
+
+def _send_into_new_group(client: Client, group: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The server has no request that makes a group with its members, so a refused roster leaves an empty one."""
+    g_id = client.post("groups", {"group_name": group})["g_id"]
+    try:
+        answer: dict[str, Any] = client.post(path_of("groups", g_id, "roster"), body)
+    except CommandFailedError as failure:
+        made = "made, and is empty" if failure.exit_code is ExitCode.REFUSED else "made"
+        failure.lines.append(f"the group {group} was {made}; running this again uses it")
+        raise
     return answer
 
 
@@ -184,17 +202,23 @@ def _write_passwords(path: Path, passwords: dict[str, str]) -> None:
 def _show(answer: dict[str, Any], *, dry_run: bool, group: str) -> None:
     rows = _difference_rows(answer)
     if not rows:
-        terminal.print_sentence(f"Nothing to change: {group} holds all {answer['unchanged']} people as the file says.")
+        people = "the 1 person" if answer["unchanged"] == 1 else f"all {answer['unchanged']:,} people"
+        terminal.print_sentence(f"Nothing to change: {group} holds {people} as the file says.")
         return
     if dry_run:
         terminal.print_table(rows, ("username", "account", "membership"))
         terminal.print_sentence("")
     done = "would be " if dry_run else ""
     terminal.print_sentence(
-        f"{len(answer['created_users'])} accounts {done}made, {len(answer['updated_users'])} {done}updated;"
-        f" {len(answer['added_members'])} members {done}added to {group}, {len(answer['changed_roles'])} roles"
-        f" {done}changed; {answer['unchanged']} people unchanged."
+        f"{_counted(len(answer['created_users']), 'account')} {done}made, {len(answer['updated_users'])} {done}updated;"
+        f" {_counted(len(answer['added_members']), 'member')} {done}added to {group},"
+        f" {_counted(len(answer['changed_roles']), 'role')} {done}changed;"
+        f" {_counted(answer['unchanged'], 'person', 'people')} unchanged."
     )
+
+
+def _counted(number: int, one: str, several: str = "") -> str:
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def _difference_rows(answer: dict[str, Any]) -> list[dict[str, str]]:
@@ -211,7 +235,8 @@ def _show_passwords(passwords: dict[str, str], path: Path | None, *, dry_run: bo
     if dry_run or not passwords:
         return
     if path is not None:
-        terminal.print_sentence(f"Their {len(passwords)} first passwords are in {path}, which only you can read.")
+        what = "The first password is" if len(passwords) == 1 else f"Their {len(passwords):,} first passwords are"
+        terminal.print_sentence(f"{what} in {path}, which only you can read.")
         return
     terminal.print_sentence("\nFirst passwords, not shown again; each must be changed at the first sign-in:")
     # No table: it would cut them where the terminal is narrow.
