@@ -65,7 +65,7 @@ def list_resources(
     Example: holdfast config-files resources web.yaml --project physics/lab-1
     """
     path = path_of("config-files", _find_file(server.client, file, project), "resources")
-    paging.show(server, path, ("name", "type", "updated_at", "r_id"), type=type_, q=q)
+    paging.show(server, path, ("name", "updated_at", "r_id"), spare=("type",), type=type_, q=q)
 
 
 @application.command("apply")
@@ -89,22 +89,28 @@ def apply_config_files(
     p_id = find_project(server.client, project)
     outcomes = apply_files(server.client, p_id, files, dry_run=dry_run)
     counts = Counter(outcome.outcome for outcome in outcomes)
+    refused = [outcome for outcome in outcomes if outcome.errors]
+    is_one_refusal = len(outcomes) == len(refused) == 1
     if server.as_json:
         listed = [outcome.as_json() for outcome in outcomes]
         terminal.print_json({"files": listed, **{word: counts[word] for word in OUTCOMES}})
-    else:
+    elif not is_one_refusal:
         terminal.print_table([outcome.as_json() for outcome in outcomes], ("filename", "outcome", "resource_count"))
         terminal.print_sentence("\n" + _summary(counts, dry_run=dry_run))
-    refused = [outcome for outcome in outcomes if outcome.errors]
+    if is_one_refusal:
+        raise CommandFailedError(f"{refused[0].path} is refused", lines=refused[0].errors)
     if refused:
-        raise CommandFailedError(
-            f"{len(refused)} of {len(outcomes)} files were refused", lines=list(_refusals(refused))
-        )
+        raise CommandFailedError(_how_many_refused(refused, outcomes), lines=list(_refusals(refused)))
 
 
 def _summary(counts: Counter[str], *, dry_run: bool) -> str:
-    listed = ", ".join(f"{counts[word]} {word}" for word in OUTCOMES)
-    return f"Nothing was stored; it would be {listed}." if dry_run else f"{listed[0].upper()}{listed[1:]}."
+    listed = ", ".join(f"{counts[word]} {word}" for word in OUTCOMES if counts[word])
+    return f"Nothing was stored; it would be {listed}." if dry_run else f"{listed}."
+
+
+def _how_many_refused(refused: list[Outcome], outcomes: list[Outcome]) -> str:
+    were = "was" if len(refused) == 1 else "were"
+    return f"{len(refused)} of {len(outcomes)} files {were} refused"
 
 
 def _refusals(refused: list[Outcome]) -> Iterator[str]:
