@@ -55,6 +55,15 @@ async def test_a_first_password_from_input_needs_a_second_line(anonymous: Comman
     await anonymous.done("whoami")
 
 
+async def test_a_new_password_that_is_too_short_is_not_sent(anonymous: CommandLine, instance: Instance) -> None:
+    await make_user(instance.database, "ada", must_change_password=True)
+    said = await anonymous.refused(
+        "login", "ada", "--password-stdin", "--new-password-stdin", input=f"{PASSWORD}\nshort\n"
+    )
+    assert said == "holdfast: the new password must be 8 to 128 characters long\n"
+    assert not (anonymous.home / "holdfast").exists()
+
+
 async def test_a_wrong_password_is_refused(anonymous: CommandLine, instance: Instance) -> None:
     await make_user(instance.database, "ada")
     await anonymous.refused("login", "ada", "--password-stdin", input="not this one\n")

@@ -1,6 +1,5 @@
 """`holdfast login`, `logout` and `whoami`."""
 
-import sys
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -11,7 +10,7 @@ from holdfast.cli.client import path_of
 from holdfast.cli.connected import Server, connected
 from holdfast.cli.credentials import Credential, forget, keep
 from holdfast.cli.failures import CommandFailedError, ExitCode
-from holdfast.features.accounts.rules import password_problem
+from holdfast.cli.passwords import ask_new_password, ask_password, new_password_from_input, password_from_input
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -41,11 +40,11 @@ def login(
     client.use_token(None)
     _warn_where_overheard(client.url)
     name = username or typer.prompt("User name", err=True)
-    password = _line_of_input() if password_stdin else typer.prompt("Password", hide_input=True, err=True)
+    password = password_from_input() if password_stdin else ask_password()
     answer = client.post("sessions", {"username": name, "password": password})
     client.use_token(answer["token"])
     if answer["user"]["must_change_password"]:
-        new = _line_of_input() if new_password_stdin else _ask_new_password(can_ask=not password_stdin)
+        new = new_password_from_input() if new_password_stdin else _ask_own_password(can_ask=not password_stdin)
         client.put(
             path_of("users", answer["user"]["u_id"], "password"), {"old_password": password, "new_password": new}
         )
@@ -92,27 +91,14 @@ def whoami(server: Server) -> None:
         terminal.print_table(me["groups"], ("group_name", "role", "g_id"))
 
 
-def _ask_new_password(*, can_ask: bool) -> str:
+def _ask_own_password(*, can_ask: bool) -> str:
     if not can_ask:
         raise CommandFailedError(
             "this is a first password and must be changed: add --new-password-stdin with the new one on a second line,"
             " or sign in without --password-stdin"
         )
     typer.echo("This is a first password. Choose one of your own, of 8 to 128 characters.", err=True)
-    while True:
-        new = str(typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True))
-        problem = password_problem(new)
-        if problem is None:
-            return new
-        typer.echo(f"The password {problem}.", err=True)
-
-
-def _line_of_input() -> str:
-    line = sys.stdin.readline()
-    password = line.removesuffix("\n").removesuffix("\r")
-    if not password:
-        raise CommandFailedError("standard input holds no password", ExitCode.WRONG_USAGE)
-    return password
+    return ask_new_password()
 
 
 def _warn_where_overheard(url: str) -> None:

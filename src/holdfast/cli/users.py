@@ -1,6 +1,5 @@
 """`holdfast users`: find, make and change users."""
 
-import sys
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -9,9 +8,9 @@ import typer
 from holdfast.cli.changes import changes, given
 from holdfast.cli.client import path_of
 from holdfast.cli.connected import Paging, Server, connected, listing
-from holdfast.cli.failures import CommandFailedError, ExitCode
 from holdfast.cli.names import find_group, find_user
 from holdfast.cli.options import GroupFilter, Query, Role, UserArgument
+from holdfast.cli.passwords import ask_new_password, ask_password, new_password_from_input, password_from_input
 
 application = typer.Typer(help="Find, make and change users.", no_args_is_help=True, add_completion=False)
 
@@ -85,7 +84,7 @@ def create_user(
 
     Example: holdfast users create ada --full-name "Ada Lovelace" --email ada@example.org
     """
-    password = _password_from_input() if password_stdin else None
+    password = new_password_from_input() if password_stdin else None
     body = given(username=username, full_name=full_name, email=email, password=password)
     user: dict[str, Any] = server.client.post("users", body)
     server.show(user, (*_FIELDS, "first_password"))
@@ -131,14 +130,8 @@ def set_password(
     u_id = find_user(client, user)
     body: dict[str, str] = {}
     if u_id == own:
-        body["old_password"] = (
-            _password_from_input() if password_stdin else typer.prompt("Present password", hide_input=True, err=True)
-        )
-    body["new_password"] = (
-        _password_from_input()
-        if password_stdin
-        else typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
-    )
+        body["old_password"] = password_from_input() if password_stdin else ask_password("Present password")
+    body["new_password"] = new_password_from_input() if password_stdin else ask_new_password()
     answer = client.put(path_of("users", u_id, "password"), body)
     server.tell(answer, "The password was changed.")
 
@@ -159,10 +152,3 @@ def list_groups_of_user(
     """
     path = path_of("users", find_user(server.client, user), "groups")
     paging.show(server, path, ("group_name", "role", "created_at", "g_id"), role=role, q=q)
-
-
-def _password_from_input() -> str:
-    password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
-    if not password:
-        raise CommandFailedError("standard input holds no password", ExitCode.WRONG_USAGE)
-    return password
