@@ -126,7 +126,17 @@ async def test_an_image_is_rejected_with_the_reason(course: Course) -> None:
     asked = await course.student.json("image-requests", "create", "redis:4", "--project", "lab")
     await course.admin.done("image-requests", "reject", asked["id"], "--note", "Too old")
     shown = await course.student.done("image-requests", "show", asked["id"])
+    assert [line.split() for line in shown.splitlines()][:3] == [
+        ["image", "docker.io/library/redis:4"],
+        ["project_name", "lab"],
+        ["status", "rejected"],
+    ]
     assert "Too old" in shown
+    listed = await course.student.done("image-requests", "list")
+    assert [line.split()[:4] for line in listed.splitlines()] == [
+        ["status", "image", "project_name", "username"],
+        ["rejected", "docker.io/library/redis:4", "lab", "student"],
+    ]
     pending = await course.student.json("image-requests", "list", "--status", "pending")
     assert pending["total"] == 0
 
@@ -134,7 +144,9 @@ async def test_an_image_is_rejected_with_the_reason(course: Course) -> None:
 async def test_a_super_administrator_allows_an_image_for_everyone(course: Course) -> None:
     await course.admin.done("images", "add", "ghcr.io/org/app")
     said = await course.student.done("images", "list", "--q", "app")
-    assert "ghcr.io/org/app" in said
+    assert said.splitlines()[1].split()[:3] == ["ghcr.io/org/app", "any", "everyone"]
+    (rule,) = (await course.student.json("images", "list", "--q", "app"))["items"]
+    assert (rule["tag"], rule["project_name"]) == (None, None)
     assert "ghcr.io/org/app" in await course.student.done("repositories", "list")
 
 
@@ -172,9 +184,24 @@ async def test_the_audit_log_is_filtered(course: Course) -> None:
     await course.admin.done("groups", "edit", "physics", "--description", "Winter")
     await course.admin.done("projects", "edit", "lab", "--gpu-quota", 3)
     said = await course.admin.done("audit", "list", "--type", "project", "--group", "physics", "--from", "2020-01-01")
-    assert [line.split()[2:6] for line in said.splitlines()[1:]] == [["root-of-tests", "update", "project", "lab"]]
+    assert [line.split()[2:10] for line in said.splitlines()[1:]] == [
+        ["root-of-tests", "update", "project", "lab", "gpu_quota:", "2", "→", "3"]
+    ]
     assert (await course.admin.json("audit", "list", "--to", "2020-01-01"))["total"] == 0
     assert "--from is no time" in await course.admin.refused("audit", "list", "--from", "yesterday", code=2)
+
+
+async def test_the_audit_log_tells_what_changed_and_when_to_the_second(course: Course) -> None:
+    await course.admin.done("users", "edit", "student", "--email", "sam@example.org")
+    await course.student.done("forms", "open", "GPU is slow", "--tag", "gpu", "--description", "Slow " * 20)
+    _, user = (await course.admin.json("audit", "list", "--limit", 2))["items"]
+    said = await course.admin.done("audit", "list", "--limit", 2)
+    opened, edited = said.splitlines()[1:]
+    assert edited.startswith(user["created_at"][:19].replace("T", " ") + "Z")
+    assert "email: none → sam@example.org" in edited
+    assert "description: Slow Slow" in opened
+    assert "tag: gpu" in opened
+    assert "Slow…" in opened
 
 
 async def test_lists_show_pages_and_everything(admin: CommandLine, instance: Instance) -> None:
@@ -192,7 +219,14 @@ async def test_lists_show_pages_and_everything(admin: CommandLine, instance: Ins
 
 async def test_a_refused_field_is_named(admin: CommandLine) -> None:
     said = await admin.refused("users", "create", "a")
-    assert "username" in said
+    assert said == "holdfast: the request does not fit: username: must have at least 3 characters\n"
+
+
+async def test_a_new_password_is_checked_before_it_is_sent(admin: CommandLine) -> None:
+    say = "holdfast: the new password must be 8 to 128 characters long\n"
+    assert await admin.refused("users", "create", "ada", "--password-stdin", input="short\n") == say
+    assert await admin.refused("users", "password", "--password-stdin", input=f"present one\n{'x' * 129}\n") == say
+    assert (await admin.json("users", "list"))["total"] == 1
 
 
 async def test_output_that_is_no_terminal_has_no_colour_and_a_line_a_row(course: Course) -> None:
@@ -202,6 +236,23 @@ async def test_output_that_is_no_terminal_has_no_colour_and_a_line_a_row(course:
     assert "\x1b" not in said
     assert len(said.splitlines()) == 2
     assert title.strip() in said
+
+
+@pytest.mark.parametrize(
+    ("width", "header"),
+    [(40, "name id"), (60, "name project id"), (80, "name project gpus id"), (100, "name project gpus id when")],
+)
+def test_a_spare_column_stands_in_its_place_and_an_empty_one_nowhere(
+    monkeypatch: pytest.MonkeyPatch, width: int, header: str
+) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    row = {"name": "train", "project": "p" * 20, "gpus": "1" * 20, "id": "A" * 21, "when": "w" * 20, "pulled": None}
+    print_table([row], ("name", "project", "gpus", "id"), ("project", "gpus", "pulled", "when"))
+    assert _ANSI.sub("", terminal.getvalue()).splitlines()[0].split() == header.split()
 
 
 def test_a_narrow_terminal_cuts_long_texts_but_never_an_id(monkeypatch: pytest.MonkeyPatch) -> None:

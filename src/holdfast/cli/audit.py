@@ -1,19 +1,23 @@
 """`holdfast audit`: who did what, and when."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from holdfast.cli.connected import Paging, Server, listing
+from holdfast.cli import terminal
+from holdfast.cli.connected import Paging, Row, Server, listing
 from holdfast.cli.failures import CommandFailedError, ExitCode
 from holdfast.cli.names import find_group
 from holdfast.cli.options import GroupFilter
 
 application = typer.Typer(help="Who did what, and when.", no_args_is_help=True, add_completion=False)
 
-_COLUMNS = ("created_at", "actor_name", "action", "resource_type", "resource_label")
-_SPARE = ("resource_id", "ip_address")
+_COLUMNS = ("created_at", "actor_name", "action", "resource_type", "resource_label", "change")
+_FIXED_BY_FILTER = {"actor": "actor_name", "action": "action"}
+_LONGEST_VALUE = 40
+_TELLS_NOTHING = ("id", "sha256")
 _MOMENT = "DATE or DATE TIME in UTC, as 2026-10-01 or 2026-10-01T08:30."
 
 
@@ -53,7 +57,38 @@ def list_entries(
         "from": _moment(since, "--from"),
         "to": _moment(until, "--to"),
     }
-    paging.show(server, "audit-logs", _COLUMNS, spare=_SPARE, **filters)
+    # What a filter fixes is the same in every row, and makes room for the change where there is little.
+    fixed = [column for name, column in _FIXED_BY_FILTER.items() if filters[name]]
+    spare = ("resource_type", *fixed, "resource_id", "ip_address")
+    paging.show(server, "audit-logs", _COLUMNS, spare=spare, for_people=_for_people, **filters)
+
+
+def _for_people(entry: Row) -> Row:
+    return entry | {
+        "created_at": terminal.shown(entry["created_at"], "created_at"),
+        "change": ", ".join(_changes(entry)),
+    }
+
+
+def _changes(entry: Row) -> Iterator[str]:
+    """`status: Pending → Processing` for what changed, `gpu_quota: 2` for what is new or gone.
+
+    Left out are ids, hashes and the object's own name, which tell people nothing here.
+    """
+    old, new = entry["old_data"] or {}, entry["new_data"] or {}
+    for field in old | new:
+        before, after = old.get(field), new.get(field)
+        if field in _TELLS_NOTHING or field.endswith("_id") or before == after:
+            continue
+        if field in old and field in new:
+            yield f"{field}: {_short(before, field)} → {_short(after, field)}"
+        elif entry["resource_label"] not in (before, after):
+            yield f"{field}: {_short(after if field in new else before, field)}"
+
+
+def _short(value: Any, field: str) -> str:
+    text = " ".join(terminal.shown(value, field).split()) or "none"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
 def _moment(text: str | None, option: str) -> str | None:

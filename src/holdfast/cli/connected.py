@@ -15,6 +15,7 @@ from holdfast.cli.credentials import URL_VARIABLE, find_access
 
 Parameters = ParamSpec("Parameters")
 Command = Callable[..., None]
+Row = dict[str, Any]
 
 _Url = Annotated[
     str | None,
@@ -74,14 +75,24 @@ class Paging(msgspec.Struct, frozen=True):
     everything: bool
 
     def show(
-        self, server: Server, path: str, columns: Sequence[str], *, spare: Sequence[str] = (), **filters: Any
+        self,
+        server: Server,
+        path: str,
+        columns: Sequence[str],
+        *,
+        spare: Sequence[str] = (),
+        for_people: Callable[[Row], Row] = dict,
+        **filters: Any,
     ) -> None:
-        """Fetch the list and print it; a remark on standard error says where the rest is."""
+        """Fetch the list and print it; a remark on standard error says where the rest is.
+
+        The table has what `for_people` makes of each row, the JSON has the rows as they are.
+        """
         answer = self._fetch(server, path, filters)
         if server.as_json:
             terminal.print_json(answer)
             return
-        terminal.print_table(answer["items"], columns, spare)
+        terminal.print_table([for_people(row) for row in answer["items"]], columns, spare)
         shown, total = len(answer["items"]), answer["total"]
         if shown < total:
             more = f"--page {self.page + 1} shows more, " if answer.get("next") else ""

@@ -59,8 +59,8 @@ def list_forms(
     project_id = None if project is None else find_project(server.client, project)
     user_id = None if user is None else find_user(server.client, user)
     columns, spare = ("status", "title", "username", "id"), ("created_at", "project_name", "tag")
-    filters = {"project_id": project_id, "user_id": user_id, "tag": tag, "q": q}
-    paging.show(server, "forms", columns, spare=spare, status=status, **filters)
+    filters: dict[str, Any] = {"status": status, "project_id": project_id, "user_id": user_id, "tag": tag, "q": q}
+    paging.show(server, "forms", columns, spare=spare, **filters)
 
 
 @application.command("open")

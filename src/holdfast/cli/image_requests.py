@@ -7,15 +7,25 @@ import typer
 
 from holdfast.cli.changes import given
 from holdfast.cli.client import path_of
-from holdfast.cli.connected import Paging, Server, connected, listing
+from holdfast.cli.connected import Paging, Row, Server, connected, listing
 from holdfast.cli.names import find_project, find_user
 from holdfast.cli.options import OptionalProject, ProjectFilter, Query, UserFilter
 
 application = typer.Typer(help="Ask for an image; approve or reject.", no_args_is_help=True, add_completion=False)
 
-_COLUMNS = ("status", "input_image_name", "input_tag", "username", "id")
-_SPARE = ("created_at", "project_name", "input_registry")
-_FIELDS = (*_COLUMNS, *_SPARE, "reviewer_name", "reviewed_at", "reviewer_note", "image_id")
+_COLUMNS = ("status", "image", "project_name", "username", "id")
+_FIELDS = (
+    "image",
+    "project_name",
+    "status",
+    "username",
+    "id",
+    "created_at",
+    "reviewer_name",
+    "reviewed_at",
+    "reviewer_note",
+    "image_id",
+)
 _Request = Annotated[str, typer.Argument(metavar="REQUEST", help="Its id, from `holdfast image-requests list`.")]
 
 
@@ -44,9 +54,8 @@ def list_requests(
     """
     project_id = None if project is None else find_project(server.client, project)
     user_id = None if user is None else find_user(server.client, user)
-    paging.show(
-        server, "image-requests", _COLUMNS, spare=_SPARE, status=status, project_id=project_id, user_id=user_id, q=q
-    )
+    filters = {"status": status, "project_id": project_id, "user_id": user_id, "q": q}
+    paging.show(server, "image-requests", _COLUMNS, spare=("created_at",), for_people=_for_people, **filters)
 
 
 @application.command("create")
@@ -63,7 +72,7 @@ def create_request(
     """
     project_id = None if project is None else find_project(server.client, project)
     request: dict[str, Any] = server.client.post("image-requests", given(image_name=image, project_id=project_id))
-    server.show(request, _FIELDS)
+    _show(server, request)
 
 
 @application.command("show")
@@ -73,7 +82,7 @@ def show_request(server: Server, request: _Request) -> None:
 
     Example: holdfast image-requests show Ay0mF3xk2Qd1sZ8w_pLrT
     """
-    server.show(server.client.get(path_of("image-requests", request)), _FIELDS)
+    _show(server, server.client.get(path_of("image-requests", request)))
 
 
 @application.command("approve")
@@ -114,5 +123,13 @@ def reject_request(
     server.tell(answer, f"The request for {_image(answer)} is rejected.")
 
 
-def _image(request: dict[str, Any]) -> str:
+def _show(server: Server, request: Row) -> None:
+    server.show(request if server.as_json else _for_people(request), _FIELDS)
+
+
+def _for_people(request: Row) -> Row:
+    return request | {"image": _image(request), "project_name": request["project_name"] or "everyone"}
+
+
+def _image(request: Row) -> str:
     return f"{request['input_registry']}/{request['input_image_name']}:{request['input_tag']}"

@@ -6,7 +6,7 @@ import typer
 
 from holdfast.cli.changes import given
 from holdfast.cli.client import path_of
-from holdfast.cli.connected import Paging, Server, connected, listing
+from holdfast.cli.connected import Paging, Row, Server, connected, listing
 from holdfast.cli.names import find_project
 from holdfast.cli.options import OptionalProject, ProjectFilter, Query
 
@@ -31,12 +31,11 @@ def list_images(
 ) -> None:
     """List the images that may run; with --project, what that project may run.
 
-    Without project_name a rule holds for all projects, without tag for all tags.
-
     Example: holdfast images list --project physics/lab-1 --enabled
     """
     project_id = None if project is None else find_project(server.client, project)
-    paging.show(server, "images", _COLUMNS, spare=_SPARE, project_id=project_id, is_enabled=enabled, q=q)
+    filters = {"project_id": project_id, "is_enabled": enabled, "q": q}
+    paging.show(server, "images", _COLUMNS, spare=_SPARE, for_people=_for_people, **filters)
 
 
 @application.command("add")
@@ -55,7 +54,7 @@ def add_image(
     """
     project_id = None if project is None else find_project(server.client, project)
     rule: dict[str, Any] = server.client.post("images", given(image_name=image, project_id=project_id))
-    server.show(rule, (*_COLUMNS, *_SPARE, "created_at"))
+    server.show(rule if server.as_json else _for_people(rule), (*_COLUMNS, *_SPARE, "created_at"))
 
 
 @application.command("disable")
@@ -78,3 +77,7 @@ def enable_image(server: Server, rule: _Rule) -> None:
     """
     answer = server.client.patch(path_of("images", rule), {"is_enabled": True})
     server.tell(answer, f"{answer['full_name']} is allowed by this rule again.")
+
+
+def _for_people(rule: Row) -> Row:
+    return rule | {"tag": rule["tag"] or "any", "project_name": rule["project_name"] or "everyone"}

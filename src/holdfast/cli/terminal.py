@@ -16,7 +16,7 @@ _WIDTH_OF_FILES = 100_000
 # Columns: between two of them; up to here never cut; and so much of a long text tells what it is.
 _GAP = 2
 _SHORT = 17
-_READABLE = 24
+_READABLE = 25
 # Line ends, and the joiners without which Persian, Hindi and some emoji cannot be written.
 _HARMLESS = "\n\t\u200c\u200d"
 _IDS = ("id", "u_id", "g_id", "p_id", "cf_id", "r_id", "resource_id")
@@ -35,16 +35,21 @@ def print_json(value: Any) -> None:
 def print_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], spare: Sequence[str] = ()) -> None:
     """The rows as a table headed by the fields' names, a line a row.
 
-    A terminal shows as many of the spare columns as it has room for. Where it is too narrow for the others, long
-    texts are cut and end in `…`; ids, times and short words never are.
+    A terminal shows as many of the spare columns as it has room for, the first ones first, and none that is empty. A
+    spare column has its place among `columns` where it is named there too, else it comes after them. Where there is
+    too little room for the others, long texts are cut and end in `…`; ids, times and short words never are.
     """
     console = output()
-    cells = {column: [_shown_in_table(row.get(column), column) for row in rows] for column in (*columns, *spare)}
+    ordered = dict.fromkeys((*columns, *spare))
+    cells = {column: [_shown_in_table(row.get(column), column) for row in rows] for column in ordered}
     widths = {column: max(cell_len(text) for text in (column, *texts)) for column, texts in cells.items()}
-    shown_columns = [*columns, *_that_fit(widths, columns, spare, console.width)]
+    needed = [column for column in columns if column not in spare]
+    wanted = [column for column in spare if any(cells[column]) or not sys.stdout.isatty()]
+    fitting = _that_fit(widths, needed, wanted, console.width)
+    shown_columns = [column for column in ordered if column in needed or column in fitting]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in shown_columns:
-        is_whole = column in _IDS or widths[column] <= _SHORT
+        is_whole = column in _IDS or _is_time(column) or widths[column] <= _SHORT
         table.add_column(_one_line(column), no_wrap=is_whole, style="cyan" if column in _IDS else "")
     for line in zip(*(cells[column] for column in shown_columns), strict=True):
         table.add_row(*map(_one_line, line))
@@ -79,7 +84,7 @@ def shown(value: Any, field: str = "") -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, str) and field.endswith("_at") and value[10:11] == "T":
+    if _is_time(field) and isinstance(value, str) and value[10:11] == "T":
         return visible(value[:19].replace("T", " ")) + "Z"
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return visible(" ".join(value))
@@ -99,8 +104,13 @@ def error_output() -> Console:
 
 
 def _shown_in_table(value: Any, column: str) -> str:
+    """As `shown`, but times to the minute: one that comes in words already keeps its seconds."""
     text = shown(value, column)
-    return f"{text[:16]}Z" if column.endswith("_at") and text else text
+    return f"{text[:16]}Z" if _is_time(column) and text and text != value else text
+
+
+def _is_time(field: str) -> bool:
+    return field.endswith("_at")
 
 
 def _that_fit(widths: Mapping[str, int], columns: Sequence[str], spare: Sequence[str], width: int) -> list[str]:

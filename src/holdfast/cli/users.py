@@ -56,7 +56,7 @@ def list_users(
     Example: holdfast users list --group "Machine Learning" --q ada
     """
     g_id = None if group is None else find_group(server.client, group)
-    columns = ("username", "full_name", "u_id")
+    columns = ("username", "full_name", "status", "email", "u_id")
     paging.show(server, "users", columns, spare=("status", "email"), q=q, g_id=g_id, status=status)
 
 

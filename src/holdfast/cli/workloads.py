@@ -7,14 +7,14 @@ import typer
 
 from holdfast.cli.changes import given
 from holdfast.cli.client import path_of
-from holdfast.cli.connected import Paging, Server, connected, listing
+from holdfast.cli.connected import Paging, Row, Server, connected, listing
 from holdfast.cli.names import find_project, find_user
 from holdfast.cli.options import ProjectFilter, ProjectOption, Query, UserFilter
 
 application = typer.Typer(help="What runs, or asks to run.", no_args_is_help=True, add_completion=False)
 
-_COLUMNS = ("status", "name", "image", "username", "id")
-_SPARE = ("resource_gpu", "project_name", "created_at")
+_COLUMNS = ("status", "name", "project_name", "image", "username", "gpus", "id")
+_SPARE = ("gpus", "project_name", "created_at")
 _FIELDS = (
     "name",
     "status",
@@ -64,7 +64,8 @@ def list_workloads(
     """
     project_id = None if project is None else find_project(server.client, project)
     user_id = None if user is None else find_user(server.client, user)
-    paging.show(server, "workloads", _COLUMNS, spare=_SPARE, status=status, project_id=project_id, user_id=user_id, q=q)
+    filters = {"status": status, "project_id": project_id, "user_id": user_id, "q": q}
+    paging.show(server, "workloads", _COLUMNS, spare=_SPARE, for_people=_for_people, **filters)
 
 
 @application.command("create")
@@ -120,3 +121,7 @@ def set_status(
     """
     answer = server.client.patch(path_of("workloads", workload), {"status": status})
     server.tell(answer, f"{answer['name']} is {answer['status']} now.")
+
+
+def _for_people(workload: Row) -> Row:
+    return workload | {"gpus": workload["resource_gpu"]}
