@@ -1,10 +1,11 @@
 """Database addresses: what `HOLDFAST_DATABASE_URL` may say, and how each engine is reached from it."""
 
+import ssl
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from holdfast.core.errors import InvalidInputError
@@ -47,17 +48,10 @@ class DatabaseAddress(msgspec.Struct, frozen=True):
         arguments: dict[str, Any] = {"user": url.username, "password": url.password or "", "db": url.database}
         if socket := url.query.get("unix_socket"):
             return arguments | {"unix_socket": socket}
+        if "ssl_ca" in url.query or url.query.get("ssl") == "true":
+            authority = url.query.get("ssl_ca")
+            arguments["ssl"] = ssl.create_default_context(cafile=None if authority is None else str(authority))
         return arguments | {"host": url.host or "127.0.0.1", "port": url.port or 3306}
-
-    @property
-    def migration_url(self) -> URL:
-        """The URL for SQLAlchemy with the driver that the product uses."""
-        url = make_url(self.text)
-        if self.dialect_name == "sqlite":
-            return URL.create("sqlite+pysqlite", database=url.database)
-        if self.dialect_name == "postgresql":
-            return url.set(drivername="postgresql+asyncpg")
-        return url.set(drivername="mariadb+asyncmy").update_query_dict({"charset": "utf8mb4"})
 
 
 def parse_address(text: str) -> DatabaseAddress:

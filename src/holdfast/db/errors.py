@@ -63,6 +63,17 @@ class ConnectionLostError(UnavailableError):
     code = "connection_lost"
 
 
+class StatementTimeoutError(UnavailableError):
+    """A statement ran into the limit of `HOLDFAST_STATEMENT_TIMEOUT_SECONDS` and was given up."""
+
+    code = "statement_timeout"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database took longer than it may; try again later, with a narrower question", retry_after_seconds=5
+        )
+
+
 class PoolExhaustedError(UnavailableError):
     """No connection became free within the wait limit."""
 

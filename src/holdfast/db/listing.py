@@ -262,6 +262,9 @@ def _signature(body: bytes, key: bytes) -> bytes:
 
 
 def _cursor_value(value: str | int, column: ColumnElement[Any]) -> Any:
-    if isinstance(column.type, Timestamp):
+    if not isinstance(column.type, Timestamp):
+        return value
+    try:
         return _EPOCH + int(value) * _MICROSECOND
-    return value
+    except (ValueError, OverflowError) as error:
+        raise InvalidInputError("the cursor is not one that this list gave out; start again without it") from error

@@ -6,6 +6,7 @@ Two migrations never run at once: each takes a lock of the server (SQLite: of th
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,13 +15,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, event, text
+from sqlalchemy import URL, Connection, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from holdfast.db.address import DatabaseAddress
 from holdfast.db.catalogue import find_drift
+from holdfast.db.engines import mariadb, postgresql
 from holdfast.db.errors import ConnectionLostError, DatabaseError, SchemaDriftError
 from holdfast.db.sqlite_driver import sqlite3
 
@@ -85,7 +87,10 @@ async def _on_database(
 def _on_sqlite(address: DatabaseAddress, work: Callable[[Connection], Result], *, locked: bool) -> Result:
     address.path.parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(
-        address.migration_url, module=sqlite3, poolclass=NullPool, connect_args={"timeout": _LOCK_WAIT_SECONDS}
+        URL.create("sqlite+pysqlite", database=str(address.path)),
+        module=sqlite3,
+        poolclass=NullPool,
+        connect_args={"timeout": _LOCK_WAIT_SECONDS},
     )
 
     @event.listens_for(engine, "connect")
@@ -110,9 +115,18 @@ async def _connect(engine: AsyncEngine, address: DatabaseAddress) -> AsyncConnec
         raise ConnectionLostError(f"{address.shown} cannot be reached: {cause}") from error
 
 
+def _server_engine(address: DatabaseAddress) -> AsyncEngine:
+    # The drivers read the address themselves, as they do for the server: SQLAlchemy knows fewer of their options.
+    if address.dialect_name == "postgresql":
+        url, connect = "postgresql+asyncpg://", partial(postgresql.open_connection, address.dsn)
+    else:
+        url, connect = "mariadb+asyncmy://", partial(mariadb.open_connection, address.connect_arguments)
+    return create_async_engine(url, async_creator=connect, poolclass=NullPool)
+
+
 @asynccontextmanager
 async def _server_connection(address: DatabaseAddress) -> AsyncIterator[AsyncConnection]:
-    engine = create_async_engine(address.migration_url, poolclass=NullPool)
+    engine = _server_engine(address)
     try:
         connection = await _connect(engine, address)
         try:

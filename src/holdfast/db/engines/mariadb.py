@@ -20,6 +20,7 @@ from holdfast.db.errors import (
     ForeignKeyViolationError,
     NotNullViolationError,
     SerializationError,
+    StatementTimeoutError,
     UniqueViolationError,
     UnstorableValueError,
 )
@@ -139,16 +140,16 @@ class MariadbDatabase(ServerDatabase[Any]):
             f" innodb_lock_wait_timeout=10, max_statement_time={self._statement_timeout_seconds:g}"
         )
         try:
-            return await asyncmy.connect(
-                **self._address,
-                charset="utf8mb4",
-                autocommit=True,
-                connect_timeout=self._connect_timeout_seconds,
-                client_flag=CLIENT.FOUND_ROWS,
-                init_command=setup,
+            return await open_connection(
+                self._address, autocommit=True, connect_timeout=self._connect_timeout_seconds, init_command=setup
             )
         except _DRIVER_ERRORS as error:
             raise translated(error) from error
+
+
+async def open_connection(address: Mapping[str, Any], **options: Any) -> Any:
+    """A connection of the driver to an address as `DatabaseAddress.connect_arguments` gives it."""
+    return await asyncmy.connect(**address, charset="utf8mb4", client_flag=CLIENT.FOUND_ROWS, **options)
 
 
 async def _fetch(connection: Any, sql: str, arguments: list[Any] | None) -> list[Any]:
@@ -202,7 +203,7 @@ def translated(error: BaseException) -> HoldfastError:
     if number in _CONFLICT:
         return SerializationError("the change met another one at the same moment; try again", retry_after_seconds=1)
     if number in _TOOK_TOO_LONG:
-        return DatabaseError("the database took longer than the statement limit allows")
+        return StatementTimeoutError()
     return DatabaseError(f"MariaDB refused: {text}")
 
 

@@ -17,6 +17,7 @@ from holdfast.db.errors import (
     ForeignKeyViolationError,
     NotNullViolationError,
     SerializationError,
+    StatementTimeoutError,
     UniqueViolationError,
     UnstorableValueError,
 )
@@ -134,10 +135,9 @@ class PostgresqlDatabase(ServerDatabase[_Connection]):
 
     async def _connect(self) -> _Connection:
         try:
-            driver = await asyncpg.connect(
+            driver = await open_connection(
                 self._dsn,
                 timeout=self._connect_timeout_seconds,
-                statement_cache_size=0,
                 server_settings={
                     "application_name": "holdfast",
                     "timezone": "UTC",
@@ -151,6 +151,11 @@ class PostgresqlDatabase(ServerDatabase[_Connection]):
         except _DRIVER_ERRORS as error:
             raise translated(error) from error
         return _Connection(driver)
+
+
+async def open_connection(dsn: str, **options: Any) -> Any:
+    """A connection of the driver, as the address asks for it (`?sslmode=verify-full` and the like included)."""
+    return await asyncpg.connect(dsn, statement_cache_size=0, **options)
 
 
 async def _close(connection: _Connection) -> None:
@@ -176,7 +181,7 @@ def translated(error: BaseException) -> HoldfastError:
         case asyncpg.DataError():
             return UnstorableValueError(f"a value cannot be stored: {error}")
         case asyncpg.QueryCanceledError():
-            return DatabaseError("the database took longer than the statement limit allows")
+            return StatementTimeoutError()
         case asyncpg.TooManyConnectionsError() | asyncpg.CannotConnectNowError() | asyncpg.PostgresConnectionError():
             return _lost()
         case (
