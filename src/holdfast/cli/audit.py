@@ -17,7 +17,6 @@ application = typer.Typer(help="Who did what, and when.", no_args_is_help=True, 
 _COLUMNS = ("created_at", "actor_name", "action", "resource_type", "resource_label", "change")
 _FIXED_BY_FILTER = {"actor": "actor_name", "action": "action"}
 _LONGEST_VALUE = 40
-_TELLS_NOTHING = ("id", "sha256")
 _MOMENT = "DATE or DATE TIME in UTC, as 2026-10-01 or 2026-10-01T08:30."
 
 
@@ -73,14 +72,16 @@ def _for_people(entry: Row) -> Row:
 def _changes(entry: Row) -> Iterator[str]:
     """`status: Pending → Processing` for what changed, `gpu_quota: 2` for what is new or gone.
 
-    Left out are ids, hashes and the object's own name, which tell people nothing here.
+    Left out are ids and the object's own name, which tell people nothing here; of a hash, only that it changed.
     """
     old, new = entry["old_data"] or {}, entry["new_data"] or {}
     for field in old | new:
         before, after = old.get(field), new.get(field)
-        if field in _TELLS_NOTHING or field.endswith("_id") or before == after:
+        if field == "id" or field.endswith("_id") or before == after:
             continue
-        if field in old and field in new:
+        if field == "sha256":
+            yield "content"
+        elif field in old and field in new:
             yield f"{field}: {_short(before, field)} → {_short(after, field)}"
         elif entry["resource_label"] not in (before, after):
             yield f"{field}: {_short(after if field in new else before, field)}"
