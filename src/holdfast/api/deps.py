@@ -1,9 +1,6 @@
 """What every route does around its feature call: the actor, the token's scope, one transaction, retries, versions."""
 
-import asyncio
 import hashlib
-import random
-import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
@@ -18,9 +15,9 @@ from holdfast.core.actor import Actor, Origin, require_scope
 from holdfast.core.errors import ForbiddenError, InvalidInputError, NotSignedInError
 from holdfast.core.pages import MAX_PAGE, PageRequest, page_request
 from holdfast.core.versions import version_of
-from holdfast.db import answers, metrics
+from holdfast.db import answers
 from holdfast.db.engines.base import Database, Transaction
-from holdfast.db.errors import SerializationError
+from holdfast.db.retries import with_retries
 from holdfast.features.accounts import service as accounts
 from holdfast.settings import Settings
 
@@ -28,9 +25,6 @@ Result = TypeVar("Result")
 Work = Callable[[Transaction, Actor], Awaitable[Result]]
 
 SESSION_COOKIE = "holdfast_session"
-_MOST_ATTEMPTS = 8
-_LONGEST_RETRYING_SECONDS = 10.0
-_LONGEST_PAUSE_SECONDS = 0.3
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -149,22 +143,6 @@ class Door:
             raise PasswordChangeRequiredError(
                 f"choose a new password first: PUT /api/v1/users/{actor.user_id}/password"
             )
-
-
-async def with_retries(attempt: Callable[[], Awaitable[Result]]) -> Result:
-    """Run a whole transaction, and again when it lost against another one: nothing of it was kept."""
-    started = time.monotonic()
-    pause_seconds = 0.01
-    for attempts_left in range(_MOST_ATTEMPTS - 1, -1, -1):
-        try:
-            return await attempt()
-        except SerializationError:
-            if attempts_left == 0 or time.monotonic() - started > _LONGEST_RETRYING_SECONDS:
-                raise
-            metrics.transactions_retried.labels("conflict").inc()
-            await asyncio.sleep(random.uniform(0.2, 1) * pause_seconds)  # noqa: S311 - only spreads the callers
-            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
-    raise AssertionError("unreachable")
 
 
 def database_of(request: ApiRequest) -> Database:

@@ -15,11 +15,11 @@ from holdfast.api.deps import (
     origin_of,
     refuse_foreign_page,
     settings_of,
-    with_retries,
 )
 from holdfast.core.actor import Actor
 from holdfast.core.errors import HoldfastError
 from holdfast.db.engines.base import Transaction
+from holdfast.db.retries import with_retries
 from holdfast.features.accounts import api_tokens, passwords, sessions
 from holdfast.features.accounts.attempts import AttemptRule
 from holdfast.features.accounts.errors import PasswordChangedMeanwhileError

@@ -22,7 +22,6 @@ from holdfast.api.deps import (
     page_of,
     settings_of,
     versioned,
-    with_retries,
 )
 from holdfast.api.sessions import attempt_rule
 from holdfast.api.types import FilterId, PathId, SearchText
@@ -31,6 +30,7 @@ from holdfast.core.errors import HoldfastError, InvalidInputError
 from holdfast.core.pages import Page
 from holdfast.core.versions import version_of
 from holdfast.db.engines.base import Transaction
+from holdfast.db.retries import with_retries
 from holdfast.features.accounts import password_changes, passwords, registration
 from holdfast.features.accounts import service as accounts
 from holdfast.features.accounts.errors import RegistrationClosedError

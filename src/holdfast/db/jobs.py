@@ -14,6 +14,7 @@ from sqlalchemy import and_, bindparam, insert, or_, select, update
 from holdfast.core.clock import Clock, utc_now
 from holdfast.core.ids import ALPHABET, LONG_WIDTH, new_long_id
 from holdfast.db.engines.base import Database, Transaction
+from holdfast.db.retries import with_retries
 from holdfast.db.statements import Command, Count, Query, count_of, insert_unless_present, parameters_for
 from holdfast.db.tables import jobs
 
@@ -87,6 +88,10 @@ async def ensure_periodic(tx: Transaction, name: str, clock: Clock = utc_now) ->
 
 async def claim(database: Database, lease_seconds: float, clock: Clock = utc_now) -> Job | None:
     """Take the job that has been due the longest, for at most `lease_seconds`; None when nothing is due."""
+    return await with_retries(lambda: _claim(database, lease_seconds, clock))
+
+
+async def _claim(database: Database, lease_seconds: float, clock: Clock) -> Job | None:
     async with database.write() as tx:
         now = clock()
         job = await tx.fetch_one(_FIND_DUE, now=now)

@@ -12,6 +12,7 @@ from holdfast.core.clock import Clock, utc_now
 from holdfast.core.errors import HoldfastError
 from holdfast.db import jobs
 from holdfast.db.engines.base import Database
+from holdfast.db.retries import with_retries
 from holdfast.settings import Settings
 from holdfast.worker.registry import PERIODIC_JOBS, PeriodicJob
 
@@ -84,6 +85,10 @@ async def _finish(database: Database, job: jobs.Job, periodic: PeriodicJob, cloc
 
 
 async def _ensure_periodic_jobs(database: Database, clock: Clock) -> None:
-    async with database.write() as tx:
-        for name in PERIODIC_JOBS:
-            await jobs.ensure_periodic(tx, name, clock)
+    async def attempt() -> None:
+        async with database.write() as tx:
+            for name in PERIODIC_JOBS:
+                await jobs.ensure_periodic(tx, name, clock)
+
+    # All replicas do this at their start.
+    await with_retries(attempt)

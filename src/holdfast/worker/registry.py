@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 
 from holdfast.core.clock import Clock
 from holdfast.db import answers
 from holdfast.db.engines.base import Database, Transaction
+from holdfast.db.retries import with_retries
 from holdfast.features.accounts import jobs as accounts
 from holdfast.settings import Settings
 
@@ -49,11 +51,15 @@ async def _until_done(database: Database, step: Step) -> int:
     """Repeat a bounded step, each in its own transaction, until it finds nothing more."""
     total = 0
     while True:
-        async with database.write() as tx:
-            changed = await step(tx)
+        changed = await with_retries(partial(_in_transaction, database, step))
         total += changed
         if not changed:
             return total
+
+
+async def _in_transaction(database: Database, step: Step) -> int:
+    async with database.write() as tx:
+        return await step(tx)
 
 
 PERIODIC_JOBS = {

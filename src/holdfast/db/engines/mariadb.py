@@ -118,9 +118,7 @@ class MariadbDatabase(ServerDatabase[Any]):
         self._slow_seconds = slow_seconds
         self._statement_timeout_seconds = statement_timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
-        self.pool: Pool[Any] = Pool(
-            "mariadb", pool, connect=self._connect, close=_close, is_open=lambda connection: bool(connection.connected)
-        )
+        self.pool: Pool[Any] = Pool("mariadb", pool, connect=self._connect, close=_close, is_open=_is_open)
 
     def _transaction(self, connection: Any) -> Transaction:
         return MariadbTransaction(connection, self._slow_seconds)
@@ -145,6 +143,11 @@ class MariadbDatabase(ServerDatabase[Any]):
             )
         except _DRIVER_ERRORS as error:
             raise translated(error) from error
+
+
+def _is_open(connection: Any) -> bool:
+    # `connected` stays true when the server closes the connection while it lies idle.
+    return bool(connection.connected and not connection._stream_broken)
 
 
 async def open_connection(address: Mapping[str, Any], **options: Any) -> Any:

@@ -39,10 +39,9 @@ class ServerDatabase(Database, Generic[Connection]):
 
     @asynccontextmanager
     async def write(self, isolation: Isolation = Isolation.READ_COMMITTED) -> AsyncIterator[Transaction]:
-        connection = await self.pool.acquire()
+        connection = await self._acquire_begun(isolation)
         broken = True
         try:
-            await self._begin(connection, isolation)
             try:
                 tx = self._transaction(connection)
                 yield tx
@@ -56,6 +55,21 @@ class ServerDatabase(Database, Generic[Connection]):
             broken = False
         finally:
             await self.pool.release(connection, broken=broken)
+
+    async def _acquire_begun(self, isolation: Isolation) -> Connection:
+        """A connection with an open transaction; another one where the first was lost while it lay idle."""
+        while True:
+            was_idle = self.pool.idle_connections > 0
+            connection = await self.pool.acquire()
+            try:
+                await self._begin(connection, isolation)
+            except BaseException as error:
+                await self.pool.release(connection, broken=True)
+                # Each turn spends an idle connection, so this ends; a new one that fails says that the server is away.
+                if not (was_idle and isinstance(error, ConnectionLostError)):
+                    raise
+            else:
+                return connection
 
     @abstractmethod
     def _transaction(self, connection: Connection) -> Transaction: ...

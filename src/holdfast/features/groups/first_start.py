@@ -10,6 +10,7 @@ from holdfast.core.actor import Actor
 from holdfast.core.clock import Clock, utc_now
 from holdfast.core.ids import new_short_id
 from holdfast.db.engines.base import Database, Transaction
+from holdfast.db.retries import with_retries
 from holdfast.db.tables.groups import SUPER_GROUP_ID, SUPER_GROUP_NAME
 from holdfast.features.accounts import passwords
 from holdfast.features.accounts import queries as account_queries
@@ -34,8 +35,13 @@ async def ensure_first_start(
             return None
     generated = None if admin_password is not None else passwords.new_first_password()
     hashed = await passwords.hash_password(admin_password or generated or "")
-    async with database.write() as tx:
-        made_admin = await _make_missing(tx, hashed, clock)
+
+    async def attempt() -> bool:
+        async with database.write() as tx:
+            return await _make_missing(tx, hashed, clock)
+
+    # Replicas that start at once meet here.
+    made_admin = await with_retries(attempt)
     return FirstStart(username=ADMIN_USERNAME, generated_password=generated) if made_admin else None
 
 
