@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -185,27 +185,42 @@ def test_slow_statements_and_requests_are_logged_without_their_values(tmp_path: 
 
 
 def test_a_request_under_way_is_answered_before_the_end(tmp_path: Path) -> None:
+    body = json.dumps({"username": "admin", "password": "first password"}).encode()
+    head = (
+        "POST /api/v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
     with serving(tmp_path, admin_password="first password") as server:
-        with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2]))) as connection:
-            body = json.dumps({"username": "admin", "password": "first password"}).encode()
-            head = (
-                "POST /api/v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                f"Content-Length: {len(body)}\r\n\r\n"
-            )
-            connection.sendall(head.encode() + body)
-            connection.settimeout(_PATIENCE_SECONDS)
-            # Hashing keeps the request at work for a moment after it was read.
-            while not _under_way(server):
-                assert server.process.poll() is None
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        with socket.create_connection(address, timeout=_PATIENCE_SECONDS) as connection:
+            connection.sendall(head.encode() + body[:10])
+            wait_for(lambda: _requests_under_way(server) >= 2)
             server.process.send_signal(signal.SIGTERM)
+            wait_for(lambda: not _accepts(address))
+            connection.sendall(body[10:])
             answer = connection.recv(4096)
         assert answer.startswith(b"HTTP/1.1 201")
         assert server.process.wait(timeout=_PATIENCE_SECONDS) == 0
 
 
-def _under_way(server: Server) -> bool:
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _requests_under_way(server: Server) -> float:
+    """How many, with the scrape itself."""
     metrics = httpx.get(f"{server.url}/metrics").text
     found = re.search(r"^holdfast_requests_under_way (\S+)", metrics, re.MULTILINE)
     assert found is not None
-    # The scrape itself is one.
-    return float(found[1]) >= 2
+    return float(found[1])
+
+
+def _accepts(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return False
+    return True
