@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -36,6 +37,9 @@ _DRIVER_ERRORS = (
     UnicodeEncodeError,
 )
 _SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
+# The driver logs the server's notes, such as one for each primary key whose name MariaDB ignores. In strict mode
+# whatever touches a value is an error, which is raised.
+logging.getLogger("asyncmy").setLevel(logging.ERROR)
 _CONSTRAINT = re.compile(r"CONSTRAINT `([^`]+)`")
 _KEY = re.compile(r"for key '(?:[^'.]*\.)?([^']+)'")
 _COLUMN = re.compile(r"(?:Column|Field) '([^']+)'")
