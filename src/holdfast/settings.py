@@ -97,7 +97,7 @@ def load_settings(environment: Mapping[str, str]) -> Settings:
 def _decode(kind: type, value: Any) -> Any:
     if kind is Path:
         return Path(value)
-    raise NotImplementedError(f"settings of type {kind} cannot be read")
+    raise TypeError(f"settings of type {kind} cannot be read")
 
 
 def _check(settings: Settings) -> None:

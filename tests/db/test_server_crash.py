@@ -13,20 +13,18 @@ from holdfast.db.open import open_database
 from holdfast.db.tables import group_list
 from tests.db.rows import count_rows, make_row
 from tests.instance import instance_settings
-from tests.servers.plugin import ENGINES
-from tests.servers.process import DatabaseServer, EngineMissingError
+from tests.servers.plugin import ENGINES, DatabaseServers
+from tests.servers.process import DatabaseServer
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(params=["postgresql", "mariadb"])
-def server(request: pytest.FixtureRequest) -> Iterator[DatabaseServer]:
+def server(request: pytest.FixtureRequest, database_servers: DatabaseServers) -> Iterator[DatabaseServer]:
     """A server of one's own, to kill."""
-    try:
-        opened = ENGINES[request.param]()
-    except EngineMissingError as error:
-        pytest.skip(str(error))
-    with opened as running:
+    # Asked first, so that a missing engine is skipped or fails by the same rule as everywhere.
+    database_servers.address(request.param)
+    with ENGINES[request.param]() as running:
         yield running
 
 
