@@ -1,8 +1,11 @@
 """Every difference between the dialects that a migration can meet; the migrations themselves name none."""
 
+from typing import Any
+
 from alembic import op
-from sqlalchemy import Column, text
+from sqlalchemy import CheckConstraint, Column, text
 from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
 
 from holdfast.db.types import Flag, Json, Key, LongText, Timestamp, Words, bounds_on_sqlite, utc_timestamp
 
@@ -13,6 +16,7 @@ __all__ = [
     "LongText",
     "Timestamp",
     "Words",
+    "add_column",
     "create_table",
     "create_view",
     "drop_view",
@@ -30,6 +34,20 @@ def create_table(name: str, *items: SchemaItem) -> None:
         mariadb_charset="utf8mb4",
         mariadb_collate="utf8mb4_nopad_bin",
     )
+
+
+def add_column(
+    table: str, name: str, type_: TypeEngine[Any], *, nullable: bool = True, server_default: Any = None
+) -> None:
+    """Add a column; on SQLite with the bounds that `create_table` gives it, as checks of the column itself."""
+    checks = []
+    if op.get_context().dialect.name == "sqlite":
+        # The naming convention reaches only the constraints of a table.
+        checks = [
+            CheckConstraint(check.sqltext, name=op.f(f"ck_{table}_{check.name}"))
+            for check in bounds_on_sqlite([Column(name, type_)])
+        ]
+    op.add_column(table, Column(name, type_, *checks, nullable=nullable, server_default=server_default))
 
 
 def create_view(name: str, query: str) -> None:

@@ -6,7 +6,7 @@ Features read and write them through their named statements; no edge imports the
 from holdfast.db.tables.audit import audit_logs
 from holdfast.db.tables.base import metadata, policy_of
 from holdfast.db.tables.config_files import config_files, resources
-from holdfast.db.tables.deletions import deletions
+from holdfast.db.tables.deletions import audit_archives, deletions
 from holdfast.db.tables.forms import form_messages, forms
 from holdfast.db.tables.groups import group_list, user_group
 from holdfast.db.tables.images import (
@@ -23,6 +23,7 @@ from holdfast.db.tables.users import sign_in_failures, tokens, users
 from holdfast.db.tables.workloads import course_workloads
 
 __all__ = [
+    "audit_archives",
     "audit_logs",
     "cluster_image_status",
     "config_files",

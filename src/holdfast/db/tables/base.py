@@ -3,10 +3,10 @@
 from enum import StrEnum
 
 import msgspec
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, MetaData, Table, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, MetaData, Table, UniqueConstraint, false
 from sqlalchemy.schema import SchemaItem
 
-from holdfast.db.types import Key, Timestamp, bounds_on_sqlite, utc_timestamp
+from holdfast.db.types import Flag, Key, Timestamp, bounds_on_sqlite, utc_timestamp
 
 metadata = MetaData(
     naming_convention={
@@ -93,6 +93,11 @@ def unlink_key(column: str, target: str, width: int) -> Column[str]:
     return Column(
         column, Key(width), ForeignKey(target, ondelete="SET NULL", onupdate="CASCADE"), nullable=True, index=True
     )
+
+
+def deletion_protected() -> Column[bool]:
+    """Whether a deletion that would take the row is refused until somebody lifts this."""
+    return Column("deletion_protected", Flag(), nullable=False, server_default=false())
 
 
 def created_at() -> Column[object]:

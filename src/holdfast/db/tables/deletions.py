@@ -1,6 +1,6 @@
-"""Deletions: what was deleted as one, by whom and why, so that it can be restored or purged as one."""
+"""Deletions, restored or purged as one, and the archives that old audit rows leave in."""
 
-from sqlalchemy import Column, Index
+from sqlalchemy import BigInteger, Column, Index, Integer
 
 from holdfast.db.tables.base import Deletion, TablePolicy, created_at, define_table, one_of, updated_at
 from holdfast.db.types import Json, Key, LongText, Timestamp, Words
@@ -26,6 +26,8 @@ deletions = define_table(
     Column("bundle_verified_at", Timestamp()),
     Column("purge_after", Timestamp(), index=True),
     Column("failure", LongText()),
+    # The deletion above it whose purge took the last rows of this one; that one's bundle brings them back.
+    Column("purged_with", Key(21)),
     Column("lease_token", Key(21)),
     Column("lease_until", Timestamp()),
     created_at(),
@@ -34,4 +36,24 @@ deletions = define_table(
     Index(None, "root_type", "root_id"),
     one_of("state", *DELETION_STATES),
     policy=TablePolicy(deletion=Deletion.PURGE_ONLY, in_bundle=False, retention="deletions", audited_as="deletion"),
+)
+
+# Ranges of audit rows that stand in a verified bundle. Only such rows may leave the audit log by retention.
+audit_archives = define_table(
+    "audit_archives",
+    Column("id", Key(21), primary_key=True),
+    Column("first_id", BigInteger, nullable=False),
+    Column("last_id", BigInteger, nullable=False),
+    # Every row of the range was made before this moment.
+    Column("made_before", Timestamp(), nullable=False),
+    Column("row_count", Integer, nullable=False),
+    Column("bundle_path", LongText(), nullable=False),
+    Column("bundle_sha256", Key(64), nullable=False),
+    Column("bundle_verified_at", Timestamp()),
+    Column("removed_at", Timestamp()),
+    created_at(),
+    updated_at(),
+    Index(None, "first_id", "last_id"),
+    Index(None, "created_at", "id"),
+    policy=TablePolicy(deletion=Deletion.PURGE_ONLY, in_bundle=False, retention="deletions", audited_as=None),
 )

@@ -8,6 +8,7 @@ from holdfast.db.tables.base import (
     cascade_key,
     created_at,
     define_table,
+    deletion_protected,
     one_of,
     updated_at,
 )
@@ -22,6 +23,7 @@ group_list = define_table(
     Column("g_id", Key(20), primary_key=True),
     Column("group_name", Words(100), nullable=False),
     Column("description", LongText()),
+    deletion_protected(),
     created_at(),
     updated_at(),
     Index(None, "group_name", "g_id"),

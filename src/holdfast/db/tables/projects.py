@@ -2,7 +2,15 @@
 
 from sqlalchemy import CheckConstraint, Column, Index, Integer, false
 
-from holdfast.db.tables.base import Deletion, TablePolicy, cascade_key, created_at, define_table, updated_at
+from holdfast.db.tables.base import (
+    Deletion,
+    TablePolicy,
+    cascade_key,
+    created_at,
+    define_table,
+    deletion_protected,
+    updated_at,
+)
 from holdfast.db.types import Flag, Key, LongText, Words
 
 project_list = define_table(
@@ -14,6 +22,7 @@ project_list = define_table(
     Column("gpu_quota", Integer, nullable=False, server_default="0", index=True),
     # Whether config files may ask for privileged containers, host namespaces and hostPath (spec decision 14).
     Column("allow_privileged", Flag(), nullable=False, server_default=false()),
+    deletion_protected(),
     created_at(),
     updated_at(),
     Index(None, "project_name", "p_id"),
