@@ -28,6 +28,12 @@ async def make_row(database: Database, table: Table, **given: Any) -> dict[str, 
     return values
 
 
+def plain_row(table: Table, **given: Any) -> dict[str, Any]:
+    """The given values, and a plain one for each other column that must be given; keys of parents must be given."""
+    missing = [column for column in table.columns if _must_be_given(column) and column.name not in given]
+    return given | {column.name: plain_value(column) for column in missing}
+
+
 async def parent_key(database: Database, column: Column[Any]) -> Any:
     """The key of a new parent for a foreign-key column."""
     parent = parent_of(column)
