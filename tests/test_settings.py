@@ -18,6 +18,14 @@ def test_nothing_set_means_an_embedded_database_on_loopback() -> None:
     assert (settings.host, settings.port) == ("127.0.0.1", 8080)
     assert settings.resolved_database_url == f"sqlite:///{Path('data').resolve()}/holdfast.db"
     assert (settings.pool_max_idle, settings.pool_max_open, settings.pool_lifetime_seconds) == (10, 100, 3600)
+    assert (settings.retention_deleted_days, settings.retention_audit_days) == (30, 90)
+    assert settings.resolved_bundle_dir == Path("data/bundles").resolve()
+
+
+def test_bundles_stand_where_the_setting_says() -> None:
+    assert load_settings({"HOLDFAST_DATA_DIR": "/srv/a"}).resolved_bundle_dir == Path("/srv/a/bundles")
+    settings = load_settings({"HOLDFAST_DATA_DIR": "/srv/a", "HOLDFAST_BUNDLE_DIR": "/mnt/b"})
+    assert settings.resolved_bundle_dir == Path("/mnt/b")
 
 
 def test_values_are_read_in_their_types() -> None:
@@ -50,6 +58,7 @@ def test_values_are_read_in_their_types() -> None:
         ("HOLDFAST_STATEMENT_TIMEOUT_SECONDS", "-5", "HOLDFAST_STATEMENT_TIMEOUT_SECONDS"),
         ("HOLDFAST_POOL_MAX_OPEN", "0", "HOLDFAST_POOL_MAX_OPEN"),
         ("HOLDFAST_POOL_MAX_IDLE", "101", "HOLDFAST_POOL_MAX_IDLE"),
+        ("HOLDFAST_RETENTION_DELETED_DAYS", "0", "HOLDFAST_RETENTION_DELETED_DAYS"),
         ("HOLDFAST_PROT", "80", "HOLDFAST_PROT"),
     ],
 )

@@ -29,6 +29,10 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "slow_statement_seconds": (0, 86_400),
     "max_request_bytes": (1024, 1024**3),
     "idempotency_hours": (1, 24 * 366),
+    "retention_deleted_days": (1, 36_500),
+    "retention_audit_days": (1, 36_500),
+    "cleanup_deleted_every_days": (1, 366),
+    "cleanup_audit_every_days": (1, 366),
 }
 
 
@@ -55,6 +59,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     slow_statement_seconds: float = 0.2
     max_request_bytes: int = 2 * 1024 * 1024
     idempotency_hours: int = 24
+    bundle_dir: str = ""
+    retention_deleted_days: int = 30
+    retention_audit_days: int = 90
+    cleanup_deleted_every_days: int = 30
+    cleanup_audit_every_days: int = 1
     trusted_proxies: str = ""
     private_registry: str = ""
     secure_cookies: bool = False
@@ -67,6 +76,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def resolved_database_url(self) -> str:
         """The database address, by default the file `holdfast.db` in the data folder."""
         return self.database_url or f"sqlite:///{(self.data_dir / 'holdfast.db').resolve()}"
+
+    @property
+    def resolved_bundle_dir(self) -> Path:
+        """The folder of recovery bundles, by default `bundles` in the data folder."""
+        return Path(self.bundle_dir or self.data_dir / "bundles").resolve()
 
     @property
     def cursor_key(self) -> bytes:
