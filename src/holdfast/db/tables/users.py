@@ -39,7 +39,8 @@ users = define_table(
     policy=TablePolicy(deletion=Deletion.SOFT, in_bundle=True, retention="deleted", audited_as="user"),
 )
 
-# Sessions and API tokens. The token itself is never stored, only its SHA-256 in hexadecimal.
+# Sessions and API tokens. The token itself is never stored, only its SHA-256 in hexadecimal. Bundles carry them so that
+# a recovered user has the same rows as before; none opens a door again, because deletion revokes them for good.
 tokens = define_table(
     "tokens",
     Column("id", Key(21), primary_key=True),
@@ -54,7 +55,7 @@ tokens = define_table(
     UniqueConstraint("token_hash"),
     Index(None, "expires_at"),
     one_of("kind", *TOKEN_KINDS),
-    policy=TablePolicy(deletion=Deletion.SOFT, in_bundle=False, retention="deleted", audited_as="token"),
+    policy=TablePolicy(deletion=Deletion.SOFT, in_bundle=True, retention="deleted", audited_as="token"),
 )
 
 # Failed sign-ins per user name and per address within a window, shared by all replicas.
