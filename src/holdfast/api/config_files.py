@@ -10,6 +10,7 @@ from holdfast.api.deps import (
     ApiRequest,
     CursorText,
     Door,
+    IncludeDeleted,
     PageLimit,
     PageNumber,
     SortOrder,
@@ -56,12 +57,13 @@ async def list_config_files(
     p_id: PathId,
     filename: FilterText = None,
     q: SearchText = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[ConfigFileSummary]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
     return await _door.read(
         request,
@@ -85,7 +87,14 @@ async def create_config_file(
 
 
 @get("/{cf_id:str}", summary="A config file with its content and a summary of its resources")
-async def get_config_file(request: ApiRequest, cf_id: PathId) -> Response[ConfigFile]:
+async def get_config_file(
+    request: ApiRequest, cf_id: PathId, include_deleted: IncludeDeleted = False
+) -> Response[ConfigFile]:
+    if include_deleted:
+        found = await _door.read(
+            request, lambda tx, actor: config_files.get_config_file_include_deleted(tx, actor, cf_id)
+        )
+        return Response(found)
     return versioned(
         request, await _door.read(request, lambda tx, actor: config_files.get_config_file(tx, actor, cf_id))
     )
@@ -125,12 +134,13 @@ async def list_resources(
     cf_id: PathId,
     type: FilterText = None,  # noqa: A002 - the column's name
     q: SearchText = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[Resource]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
     return await _door.read(
         request,
@@ -139,7 +149,14 @@ async def list_resources(
 
 
 @get("/{cf_id:str}/resources/{r_id:str}", summary="One Kubernetes object of a config file")
-async def get_resource(request: ApiRequest, cf_id: PathId, r_id: PathId) -> Response[Resource]:
+async def get_resource(
+    request: ApiRequest, cf_id: PathId, r_id: PathId, include_deleted: IncludeDeleted = False
+) -> Response[Resource]:
+    if include_deleted:
+        found = await _door.read(
+            request, lambda tx, actor: config_files.get_resource_include_deleted(tx, actor, cf_id, r_id)
+        )
+        return Response(found)
     return versioned(
         request, await _door.read(request, lambda tx, actor: config_files.get_resource(tx, actor, cf_id, r_id))
     )

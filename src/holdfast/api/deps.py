@@ -245,11 +245,35 @@ CursorText = Annotated[
 ]
 
 
-def page_of(page: int, limit: int, sort: str | None, cursor: str | None, *, max_limit: int = 100) -> PageRequest:
+IncludeDeleted = Annotated[
+    bool,
+    QueryParameter(
+        description="Deleted rows, too, with `deleted_at` and `deletion_id` (super administrators).", required=False
+    ),
+]
+
+
+def refuse_both(include: str | None, include_deleted: bool) -> None:
+    """Refuse to put what is live into rows that are not: what was deleted with them has a list of its own."""
+    if include is not None and include_deleted:
+        raise InvalidInputError(
+            f"include={include} and include_deleted=true do not go together: ask for the {include} by their own list"
+        )
+
+
+def page_of(
+    page: int,
+    limit: int,
+    sort: str | None,
+    cursor: str | None,
+    *,
+    include_deleted: bool = False,
+    max_limit: int = 100,
+) -> PageRequest:
     """The part of a list that the query parameters ask for."""
     if page > MAX_PAGE:
         raise InvalidInputError(f"page can be at most {MAX_PAGE}; use cursor= to go deep into a list")
-    return page_request(page, limit, sort=sort, cursor=cursor, max_limit=max_limit)
+    return page_request(page, limit, sort=sort, cursor=cursor, include_deleted=include_deleted, max_limit=max_limit)
 
 
 def _created(

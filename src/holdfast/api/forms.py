@@ -11,12 +11,14 @@ from holdfast.api.deps import (
     ApiRequest,
     CursorText,
     Door,
+    IncludeDeleted,
     PageLimit,
     PageNumber,
     SortOrder,
     changes_of,
     if_match_of,
     page_of,
+    refuse_both,
     settings_of,
     tagged,
 )
@@ -75,13 +77,15 @@ async def list_forms(
     include: Annotated[
         Literal["messages"] | None, QueryParameter(description="Also the messages of each form.")
     ] = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[Form]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     filters: dict[str, Any] = {"user_id": user_id, "project_id": project_id, "status": status, "tag": tag, "q": q}
+    refuse_both(include, include_deleted)
     key = settings_of(request).cursor_key
     listed = forms.list_forms if include is None else forms.list_forms_with_messages
     return await _door.read(request, lambda tx, actor: listed(tx, actor, asked, cursor_key=key, **filters))
@@ -105,7 +109,10 @@ async def open_form(request: ApiRequest, data: JSONBody[OpenForm]) -> Response[F
 
 
 @get("/{form_id:str}", summary="A form with its messages")
-async def get_form(request: ApiRequest, form_id: PathId) -> Response[Form]:
+async def get_form(request: ApiRequest, form_id: PathId, include_deleted: IncludeDeleted = False) -> Response[Form]:
+    if include_deleted:
+        found = await _door.read(request, lambda tx, actor: forms.get_form_include_deleted(tx, actor, form_id))
+        return Response(found)
     return tagged(await _door.read(request, lambda tx, actor: forms.get_form(tx, actor, form_id)))
 
 
@@ -122,18 +129,25 @@ async def change_form(request: ApiRequest, form_id: PathId, data: JSONBody[Chang
 async def list_messages(
     request: ApiRequest,
     form_id: PathId,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[FormMessage]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
     return await _door.read(request, lambda tx, actor: forms.list_messages(tx, actor, form_id, asked, cursor_key=key))
 
 
 @get("/{form_id:str}/messages/{message_id:str}", summary="A message")
-async def get_message(request: ApiRequest, form_id: PathId, message_id: PathId) -> FormMessage:
+async def get_message(
+    request: ApiRequest, form_id: PathId, message_id: PathId, include_deleted: IncludeDeleted = False
+) -> FormMessage:
+    if include_deleted:
+        return await _door.read(
+            request, lambda tx, actor: forms.get_message_include_deleted(tx, actor, form_id, message_id)
+        )
     return await _door.read(request, lambda tx, actor: forms.get_message(tx, actor, form_id, message_id))
 
 

@@ -11,12 +11,14 @@ from holdfast.api.deps import (
     ApiRequest,
     CursorText,
     Door,
+    IncludeDeleted,
     PageLimit,
     PageNumber,
     SortOrder,
     changes_of,
     if_match_of,
     page_of,
+    refuse_both,
     settings_of,
     versioned,
 )
@@ -76,12 +78,14 @@ async def list_groups(
     request: ApiRequest,
     q: SearchText = None,
     include: IncludeMembers = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[Group]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    refuse_both(include, include_deleted)
     key = settings_of(request).cursor_key
     listed = groups.list_groups if include is None else groups.list_groups_with_members
     return await _door.read(request, lambda tx, actor: listed(tx, actor, asked, cursor_key=key, q=q))
@@ -97,8 +101,13 @@ async def create_group(request: ApiRequest, data: JSONBody[CreateGroup]) -> Resp
 
 
 @get("/{g_id:str}", summary="A group, with its members where you ask for them")
-async def get_group(request: ApiRequest, g_id: PathId, include: IncludeMembers = None) -> Response[Group]:
+async def get_group(
+    request: ApiRequest, g_id: PathId, include: IncludeMembers = None, include_deleted: IncludeDeleted = False
+) -> Response[Group]:
+    refuse_both(include, include_deleted)
     read = groups.get_group if include is None else groups.get_group_with_members
+    if include_deleted:
+        read = groups.get_group_include_deleted
     group = await _door.read(request, lambda tx, actor: read(tx, actor, g_id))
     # Never 304: members and counts change without the group's own version.
     return Response(content=group, headers={"ETag": version_of(group.updated_at)})
@@ -119,12 +128,13 @@ async def list_members(
     g_id: PathId,
     role: FromQuery[Role | None] = None,
     q: SearchText = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[Member]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
     return await _door.read(
         request, lambda tx, actor: members.list_members(tx, actor, g_id, asked, cursor_key=key, role=role, q=q)
@@ -143,7 +153,12 @@ async def add_member(request: ApiRequest, g_id: PathId, data: JSONBody[AddMember
 
 
 @get("/{g_id:str}/members/{u_id:str}", summary="A member with their role")
-async def get_member(request: ApiRequest, g_id: PathId, u_id: PathId) -> Response[Member]:
+async def get_member(
+    request: ApiRequest, g_id: PathId, u_id: PathId, include_deleted: IncludeDeleted = False
+) -> Response[Member]:
+    if include_deleted:
+        found = await _door.read(request, lambda tx, actor: members.get_member_include_deleted(tx, actor, g_id, u_id))
+        return Response(found)
     return versioned(request, await _door.read(request, lambda tx, actor: members.get_member(tx, actor, g_id, u_id)))
 
 

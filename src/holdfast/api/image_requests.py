@@ -10,6 +10,7 @@ from holdfast.api.deps import (
     ApiRequest,
     CursorText,
     Door,
+    IncludeDeleted,
     PageLimit,
     PageNumber,
     SortOrder,
@@ -59,12 +60,13 @@ async def list_image_requests(
     project_id: FilterId = None,
     user_id: FilterId = None,
     q: SearchText = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[ImageRequest]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     filters: dict[str, Any] = {"status": status, "project_id": project_id, "user_id": user_id, "q": q}
     key = settings_of(request).cursor_key
     return await _door.read(
@@ -89,7 +91,14 @@ async def file_image_request(request: ApiRequest, data: JSONBody[FileRequest]) -
 
 
 @get("/{request_id:str}", summary="An image request")
-async def get_image_request(request: ApiRequest, request_id: PathId) -> Response[ImageRequest]:
+async def get_image_request(
+    request: ApiRequest, request_id: PathId, include_deleted: IncludeDeleted = False
+) -> Response[ImageRequest]:
+    if include_deleted:
+        found = await _door.read(
+            request, lambda tx, actor: image_requests.get_request_include_deleted(tx, actor, request_id)
+        )
+        return Response(found)
     return versioned(
         request, await _door.read(request, lambda tx, actor: image_requests.get_request(tx, actor, request_id))
     )

@@ -11,6 +11,7 @@ from holdfast.api.deps import (
     ApiRequest,
     CursorText,
     Door,
+    IncludeDeleted,
     PageLimit,
     PageNumber,
     SortOrder,
@@ -50,12 +51,13 @@ async def list_images(
     project_id: FilterId = None,
     is_enabled: FromQuery[bool | None] = None,
     q: SearchText = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[AllowedImage]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     filters: dict[str, Any] = {"project_id": project_id, "is_enabled": is_enabled, "q": q}
     key = settings_of(request).cursor_key
     return await _door.read(request, lambda tx, actor: images.list_images(tx, actor, asked, cursor_key=key, **filters))
@@ -84,7 +86,12 @@ async def add_image(request: ApiRequest, data: JSONBody[AddImage]) -> Response[A
 
 
 @get("/{image_id:str}", summary="A rule of the allow list")
-async def get_image(request: ApiRequest, image_id: PathId) -> Response[AllowedImage]:
+async def get_image(
+    request: ApiRequest, image_id: PathId, include_deleted: IncludeDeleted = False
+) -> Response[AllowedImage]:
+    if include_deleted:
+        found = await _door.read(request, lambda tx, actor: images.get_image_include_deleted(tx, actor, image_id))
+        return Response(found)
     return versioned(request, await _door.read(request, lambda tx, actor: images.get_image(tx, actor, image_id)))
 
 

@@ -1,5 +1,6 @@
 """/projects: make, read and change them."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,18 +12,22 @@ from holdfast.api.deps import (
     ApiRequest,
     CursorText,
     Door,
+    IncludeDeleted,
     PageLimit,
     PageNumber,
     SortOrder,
     changes_of,
     if_match_of,
     page_of,
+    refuse_both,
     settings_of,
     versioned,
 )
 from holdfast.api.types import Description, FilterId, Name100, PathId, SearchText, ShortId
+from holdfast.core.actor import Actor
 from holdfast.core.pages import Page
 from holdfast.core.versions import version_of
+from holdfast.db.engines.base import Transaction
 from holdfast.features.config_files import service as config_files
 from holdfast.features.config_files.types import ProjectWithConfigFiles
 from holdfast.features.projects import service as projects
@@ -57,12 +62,13 @@ async def list_projects(
     request: ApiRequest,
     g_id: FilterId = None,
     q: SearchText = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[ProjectSummary]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
     return await _door.read(
         request, lambda tx, actor: projects.list_projects(tx, actor, asked, cursor_key=key, g_id=g_id, q=q)
@@ -94,8 +100,14 @@ async def get_project(
         Literal["config_files"] | None,
         QueryParameter(description="Also the first 100 config files by name, and their resources without parsed_yaml."),
     ] = None,
+    include_deleted: IncludeDeleted = False,
 ) -> Response[ProjectWithConfigFiles]:
-    read = projects.get_project if include is None else config_files.get_project_with_config_files
+    refuse_both(include, include_deleted)
+    read: Callable[[Transaction, Actor, str], Awaitable[Project]] = projects.get_project
+    if include is not None:
+        read = config_files.get_project_with_config_files
+    if include_deleted:
+        read = projects.get_project_include_deleted
     project: Any = await _door.read(request, lambda tx, actor: read(tx, actor, p_id))
     # Never 304: the GPUs in use and the config files change without the project's own version.
     return Response(content=project, headers={"ETag": version_of(project.updated_at)})

@@ -12,6 +12,7 @@ from holdfast.api.deps import (
     ApiRequest,
     CursorText,
     Door,
+    IncludeDeleted,
     PageLimit,
     PageNumber,
     SortOrder,
@@ -61,14 +62,17 @@ class ChangeTag(msgspec.Struct, forbid_unknown_fields=True):
 async def list_repositories(
     request: ApiRequest,
     q: SearchText = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[Repository]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
-    return await _door.read(request, lambda tx, actor: repositories.list_repositories(tx, asked, cursor_key=key, q=q))
+    return await _door.read(
+        request, lambda tx, actor: repositories.list_repositories(tx, actor, asked, cursor_key=key, q=q)
+    )
 
 
 @post("/", summary="Keep a repository")
@@ -81,7 +85,14 @@ async def add_repository(request: ApiRequest, data: JSONBody[AddRepository]) -> 
 
 
 @get("/{repository_id:str}", summary="A repository")
-async def get_repository(request: ApiRequest, repository_id: PathId) -> Response[Repository]:
+async def get_repository(
+    request: ApiRequest, repository_id: PathId, include_deleted: IncludeDeleted = False
+) -> Response[Repository]:
+    if include_deleted:
+        found = await _door.read(
+            request, lambda tx, actor: repositories.get_repository_include_deleted(tx, actor, repository_id)
+        )
+        return Response(found)
     return versioned(
         request, await _door.read(request, lambda tx, actor: repositories.get_repository(tx, repository_id))
     )
@@ -92,15 +103,16 @@ async def list_tags(
     request: ApiRequest,
     repository_id: PathId,
     q: SearchText = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[Tag]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
     return await _door.read(
-        request, lambda tx, actor: repositories.list_tags(tx, repository_id, asked, cursor_key=key, q=q)
+        request, lambda tx, actor: repositories.list_tags(tx, actor, repository_id, asked, cursor_key=key, q=q)
     )
 
 
@@ -122,7 +134,14 @@ async def add_tag(request: ApiRequest, repository_id: PathId, data: JSONBody[Add
 
 
 @get("/{repository_id:str}/tags/{tag_id:str}", summary="A tag of a repository")
-async def get_tag(request: ApiRequest, repository_id: PathId, tag_id: PathId) -> Response[Tag]:
+async def get_tag(
+    request: ApiRequest, repository_id: PathId, tag_id: PathId, include_deleted: IncludeDeleted = False
+) -> Response[Tag]:
+    if include_deleted:
+        found = await _door.read(
+            request, lambda tx, actor: repositories.get_tag_include_deleted(tx, actor, repository_id, tag_id)
+        )
+        return Response(found)
     return versioned(
         request, await _door.read(request, lambda tx, actor: repositories.get_tag(tx, repository_id, tag_id))
     )

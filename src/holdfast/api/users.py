@@ -12,6 +12,7 @@ from holdfast.api.deps import (
     ApiRequest,
     CursorText,
     Door,
+    IncludeDeleted,
     PageLimit,
     PageNumber,
     SortOrder,
@@ -104,12 +105,13 @@ async def list_users(
     type: FromQuery[UserType | None] = None,  # noqa: A002 - the column's name
     g_id: FilterId = None,
     q: SearchText = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[User]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     filters: dict[str, Any] = {"status": status, "type": type, "g_id": g_id, "q": q}
     key = settings_of(request).cursor_key
     return await _door.read(request, lambda tx, actor: accounts.list_users(tx, actor, asked, cursor_key=key, **filters))
@@ -151,7 +153,10 @@ async def create_user(request: ApiRequest, data: JSONBody[CreateUser]) -> Respon
 
 
 @get("/{u_id:str}", summary="A user")
-async def get_user(request: ApiRequest, u_id: PathId) -> Response[User]:
+async def get_user(request: ApiRequest, u_id: PathId, include_deleted: IncludeDeleted = False) -> Response[User]:
+    if include_deleted:
+        found = await _door.read(request, lambda tx, actor: accounts.get_user_include_deleted(tx, actor, u_id))
+        return Response(found)
     return versioned(request, await _door.read(request, lambda tx, actor: accounts.get_user(tx, actor, u_id)))
 
 

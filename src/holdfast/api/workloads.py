@@ -11,6 +11,7 @@ from holdfast.api.deps import (
     ApiRequest,
     CursorText,
     Door,
+    IncludeDeleted,
     PageLimit,
     PageNumber,
     SortOrder,
@@ -67,12 +68,13 @@ async def list_workloads(
     user_id: FilterId = None,
     status: FromQuery[WorkloadStatus | None] = None,
     q: SearchText = None,
+    include_deleted: IncludeDeleted = False,
     page: PageNumber = 1,
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
 ) -> Page[Workload]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
     filters: dict[str, Any] = {"project_id": project_id, "user_id": user_id, "status": status, "q": q}
     key = settings_of(request).cursor_key
     return await _door.read(
@@ -91,7 +93,14 @@ async def create_workload(request: ApiRequest, data: JSONBody[CreateWorkload]) -
 
 
 @get("/{workload_id:str}", summary="A workload")
-async def get_workload(request: ApiRequest, workload_id: PathId) -> Response[Workload]:
+async def get_workload(
+    request: ApiRequest, workload_id: PathId, include_deleted: IncludeDeleted = False
+) -> Response[Workload]:
+    if include_deleted:
+        found = await _door.read(
+            request, lambda tx, actor: workloads.get_workload_include_deleted(tx, actor, workload_id)
+        )
+        return Response(found)
     return versioned(
         request, await _door.read(request, lambda tx, actor: workloads.get_workload(tx, actor, workload_id))
     )

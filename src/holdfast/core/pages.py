@@ -15,13 +15,15 @@ MAX_PAGE = 1_000_000_000
 class PageRequest(msgspec.Struct, frozen=True):
     """Which part of a list: `page` (from 1) and `limit`, or `cursor`, and `sort` (`created_at`, `-created_at`).
 
-    `page`, `limit` and `sort` are already settled: make one with `page_request`.
+    `page`, `limit` and `sort` are already settled: make one with `page_request`. `include_deleted` asks for deleted
+    rows beside the live ones; whoever lists says whether the caller may see them.
     """
 
     page: int = 1
     limit: int = DEFAULT_LIMIT
     cursor: str | None = None
     sort: str | None = None
+    include_deleted: bool = False
 
     @property
     def offset(self) -> int:
@@ -45,10 +47,11 @@ def page_request(
     *,
     cursor: str | None = None,
     sort: str | None = None,
+    include_deleted: bool = False,
     max_limit: int = MAX_LIMIT,
 ) -> PageRequest:
     """Settle what a caller sent, by the seed's rule: page below 1 is 1; limit below 1 or above `max_limit` is 20."""
     page = max(page, 1)
     if limit < 1 or limit > max_limit:
         limit = DEFAULT_LIMIT
-    return PageRequest(page=min(page, MAX_PAGE), limit=limit, cursor=cursor, sort=sort)
+    return PageRequest(page=min(page, MAX_PAGE), limit=limit, cursor=cursor, sort=sort, include_deleted=include_deleted)

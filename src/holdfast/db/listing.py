@@ -14,11 +14,17 @@ from itertools import combinations
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Integer, Select, and_, bindparam, or_
+from sqlalchemy import Column, ColumnElement, Integer, Select, and_, bindparam, or_
 
 from holdfast.core.errors import InvalidInputError
 from holdfast.core.pages import Page, PageRequest
 from holdfast.db.engines.base import Transaction
+from holdfast.db.include_deleted import (
+    QueryIncludeDeleted,
+    include_deleted,
+    is_deletable,
+    require_sight_of_deleted,
+)
 from holdfast.db.statements import Count, Query, count_of, search_pattern
 from holdfast.db.types import Timestamp
 
@@ -47,7 +53,7 @@ class Listing(Generic[Row]):
     uses a bindparam of the same name. `scopes` are conditions that depend on who asks; exactly one is chosen, and
     its parameters are given beside the filters. `search` is the condition that `q` adds, with the parameter `q`.
     `sorts` maps the names a caller may sort by to NOT NULL columns; each of them and `row_id` must be among the
-    columns of `row`, under the same name.
+    columns of `row`, under the same name. A list whose `row` is `Deletable` can also show deleted rows.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class Listing(Generic[Row]):
         self._row_id = row_id
         self._queries: dict[tuple[str, ...], Query[Any]] = {}
         listings[name] = self
+        self.including_deleted = self._derive_including_deleted()
 
     async def fetch_page(
         self,
@@ -86,12 +93,20 @@ class Listing(Generic[Row]):
         *,
         scope: str = "all",
         cursor_key: bytes = b"",
+        sees_deleted: bool = False,
         **parameters: Any,
     ) -> Page[Row]:
         """One page. Filters whose value is None do not apply. `cursor_key` signs and checks the cursors.
 
+        `sees_deleted` says that the caller is a super administrator, who may ask for deleted rows, too.
+
         By page and limit the total is counted each time; a cursor carries the total of the page it began with.
         """
+        if page.include_deleted:
+            require_sight_of_deleted(sees_deleted)
+            assert self.including_deleted is not None, f"the rows of {self.name} must be Deletable"
+            asked = msgspec.structs.replace(page, include_deleted=False)
+            return await self.including_deleted.fetch_page(tx, asked, cursor_key=cursor_key, **parameters)
         filters, values = self._chosen(scope, parameters)
         sort = page.sort or self.default_sort
         self._check_sort(sort)
@@ -189,7 +204,7 @@ class Listing(Generic[Row]):
             select = self._ordered(self._filtered(self._select, scope, filters), sort)
             select = select.offset(bindparam("offset", type_=Integer()))
             name = self._statement_name("list", scope, filters, sort)
-            query = self._queries[key] = Query(name, select, self.row)
+            query = self._queries[key] = self._query(name, select)
         return query
 
     def _after_query(self, scope: str, filters: tuple[str, ...], sort: str) -> Query[Row]:
@@ -206,8 +221,14 @@ class Listing(Generic[Row]):
                 beyond = and_(column >= value, or_(column > value, self._row_id > row_id))
             select = self._ordered(self._filtered(self._select, scope, filters).where(beyond), sort)
             name = self._statement_name("after", scope, filters, sort)
-            query = self._queries[key] = Query(name, select, self.row)
+            query = self._queries[key] = self._query(name, select)
         return query
+
+    def _query(self, name: str, select: Select[Any]) -> Query[Row]:
+        return Query(name, select, self.row)
+
+    def _derive_including_deleted(self) -> "Listing[Row] | None":
+        return _ListingIncludeDeleted(self) if is_deletable(self.row) else None
 
     def _filtered(self, select: Select[Any], scope: str, filters: tuple[str, ...]) -> Select[Any]:
         condition = self.scopes[scope]
@@ -224,6 +245,29 @@ class Listing(Generic[Row]):
     def _statement_name(self, verb: str, scope: str, filters: tuple[str, ...], sort: str = "") -> str:
         chosen = ",".join((scope, *filters))
         return f"{self.name}.{verb}({chosen}){':' if sort else ''}{sort}"
+
+
+class _ListingIncludeDeleted(Listing[Row]):
+    """A list of deleted and live rows, made from one of live rows. Only who sees every row has it: no scopes."""
+
+    def __init__(self, listing: Listing[Row]) -> None:
+        super().__init__(
+            f"{listing.name}_include_deleted",
+            listing._select,
+            listing.row,
+            row_id=listing._row_id,
+            sorts=listing.sorts,
+            default_sort=listing.default_sort,
+            count_select=include_deleted(listing._count_select),
+        )
+        self.filters = listing.filters
+
+    def _query(self, name: str, select: Select[Any]) -> Query[Row]:
+        assert isinstance(self._row_id, Column)
+        return QueryIncludeDeleted(name, select, self.row, self._row_id.table)
+
+    def _derive_including_deleted(self) -> None:
+        return None
 
 
 listings: dict[str, Listing[Any]] = {}

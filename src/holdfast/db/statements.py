@@ -18,7 +18,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement, CompoundSelect, visitors
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import Delete, Insert, Update
-from sqlalchemy.sql.elements import BindParameter, ClauseList, Grouping
+from sqlalchemy.sql.elements import BinaryExpression, BindParameter, ClauseList, Grouping
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import Boolean, NullType, String, TypeDecorator, TypeEngine
 
@@ -109,6 +109,7 @@ class Query(Statement, Generic[Row]):
         if fields[: len(columns)] != columns or len(fields) - len(columns) > len(row.__struct_defaults__):  # type: ignore[attr-defined]
             raise TypeError(f"statement {name}: {row.__name__} has the fields {fields}, but the columns are {columns}")
         self.row = row
+        self.make: Callable[..., Row] = row
         super().__init__(name, element, by_dialect=by_dialect, heavy=heavy)
 
 
@@ -161,6 +162,11 @@ class Count(msgspec.Struct, frozen=True):
 def live(table: Any) -> ColumnElement[bool]:
     """The rows of a table (or alias) that are not deleted."""
     return _not_by_index(table.c.deletion_id) == literal_column("''")
+
+
+def is_live_condition(element: Any) -> bool:
+    """Whether this is what `live` gives."""
+    return isinstance(element, BinaryExpression) and isinstance(element.left, _not_by_index)
 
 
 class _not_by_index(FunctionElement[str]):  # noqa: N801 - it stands for its column

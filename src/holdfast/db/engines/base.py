@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
@@ -49,7 +49,7 @@ class Transaction(ABC):
             self._failed_statement = query.name
             raise
         self._observe(query, started, len(rows))
-        return _decode(rows, compiled, query.row)
+        return _decode(rows, compiled, query.make)
 
     async def fetch_one(self, query: Query[Row], **parameters: Any) -> Row | None:
         """The only row of a query, or None. Two rows are a mistake in the statement."""
@@ -168,7 +168,7 @@ class Database(ABC):
             await self.stop()
 
 
-def _decode(rows: list[Any], compiled: CompiledStatement, make: type[Row]) -> list[Row]:
+def _decode(rows: list[Any], compiled: CompiledStatement, make: Callable[..., Row]) -> list[Row]:
     decoders = compiled.decoders
     if not decoders:
         return [make(*row) for row in rows]

@@ -3,6 +3,7 @@
 from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, func, insert, or_, select, update
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from holdfast.db.include_deleted import with_deleted
 from holdfast.db.listing import Listing
 from holdfast.db.statements import (
     Command,
@@ -99,6 +100,7 @@ def _administered(*more: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 GET_USER = Query("accounts.get_user", select(*_USER_COLUMNS).where(users.c.u_id == _u_id, live(users)), User)
+GET_USER_INCLUDE_DELETED = with_deleted(GET_USER, users)
 
 _ACCESS = select(*_USER_COLUMNS, _administered(_theirs.c.u_id == _u_id).label("actor_administers")).where(
     users.c.u_id == _u_id, live(users)

@@ -12,6 +12,7 @@ from holdfast.core.pages import Page, PageRequest
 from holdfast.core.versions import next_version, require_version
 from holdfast.db.engines.base import Transaction
 from holdfast.db.errors import UniqueViolationError
+from holdfast.db.include_deleted import get_include_deleted
 from holdfast.db.statements import Query
 from holdfast.features.accounts import policy, queries
 from holdfast.features.accounts.errors import (
@@ -121,6 +122,11 @@ async def get_user(tx: Transaction, actor: Actor, u_id: str) -> User:
     return _shown(await get_access(tx, actor, u_id))
 
 
+async def get_user_include_deleted(tx: Transaction, actor: Actor, u_id: str) -> User:
+    """A user, deleted or live; super administrators only."""
+    return await get_include_deleted(tx, actor, queries.GET_USER_INCLUDE_DELETED, UserNotFoundError, u_id=u_id)
+
+
 async def get_access(tx: Transaction, actor: Actor, u_id: str) -> UserAccess:
     """A user whom the actor may see, and what the actor is to them; `UserNotFoundError` otherwise."""
     return await _get_access(tx, actor, u_id, queries.FIND_ACCESS)
@@ -135,7 +141,14 @@ async def list_users(
         scope = "administered"
         await _require_group_admin(tx, actor, g_id)
     return await queries.USERS.fetch_page(
-        tx, page, scope=scope, cursor_key=cursor_key, actor_id=actor.user_id, g_id=g_id, **filters
+        tx,
+        page,
+        scope=scope,
+        cursor_key=cursor_key,
+        sees_deleted=actor.is_super_admin,
+        actor_id=actor.user_id,
+        g_id=g_id,
+        **filters,
     )
 
 

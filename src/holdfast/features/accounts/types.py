@@ -4,6 +4,8 @@ from datetime import datetime
 
 import msgspec
 
+from holdfast.db.include_deleted import Deletable
+
 
 class Session(msgspec.Struct, frozen=True):
     """What a token's hash finds: the token and its user, as they are now."""
@@ -19,7 +21,7 @@ class Session(msgspec.Struct, frozen=True):
     expires_at: datetime
 
 
-class User(msgspec.Struct, frozen=True):
+class User(Deletable, frozen=True):
     """A user, without the password. Status `delete` is a disabled account."""
 
     u_id: str

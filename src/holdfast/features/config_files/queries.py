@@ -2,6 +2,7 @@
 
 from sqlalchemy import bindparam, func, insert, select, update
 
+from holdfast.db.include_deleted import with_deleted
 from holdfast.db.listing import Listing
 from holdfast.db.statements import Command, Query, any_of, contains_text, live, new_value, parameters_for
 from holdfast.db.tables import config_files, deletions, project_list, resources
@@ -63,6 +64,7 @@ _CONFIG_FILE = select(
 ).where(config_files.c.cf_id == _cf_id, live(config_files))
 _member_projects = select(project_list.c.p_id).where(project_list.c.g_id.in_(groups_of_actor()), live(project_list))
 GET_CONFIG_FILE = Query("config_files.get_config_file", _CONFIG_FILE, ConfigFile)
+GET_CONFIG_FILE_INCLUDE_DELETED = with_deleted(GET_CONFIG_FILE, config_files)
 GET_CONFIG_FILE_AS_MEMBER = Query(
     "config_files.get_config_file_as_member",
     _CONFIG_FILE.where(config_files.c.project_id.in_(_member_projects)),
@@ -115,6 +117,7 @@ RESOURCES_OF_FILES = Query(
     _RESOURCE_SUMMARY.where(any_of(resources.c.cf_id, "cf_ids")).order_by(resources.c.cf_id, resources.c.name),
     ResourceSummary,
 )
+RESOURCES_OF_FILES_INCLUDE_DELETED = with_deleted(RESOURCES_OF_FILES, resources)
 
 _RESOURCE = _RESOURCE_SUMMARY.add_columns(resources.c.parsed_yaml).where(resources.c.cf_id == _cf_id)
 RESOURCES = Listing(
@@ -129,6 +132,7 @@ RESOURCES = Listing(
     count_select=select(resources.c.r_id).where(live(resources), resources.c.cf_id == _cf_id),
 )
 GET_RESOURCE = Query("config_files.get_resource", _RESOURCE.where(resources.c.r_id == _r_id), Resource)
+GET_RESOURCE_INCLUDE_DELETED = with_deleted(GET_RESOURCE, resources)
 FIND_RESOURCES_ALONE = Query("config_files.find_resources_alone", _RESOURCE.with_for_update(of=resources), Resource)
 
 INSERT_RESOURCE = Command(

@@ -19,6 +19,7 @@ from holdfast.core.pages import Page, PageRequest
 from holdfast.core.versions import next_version, require_version
 from holdfast.db.engines.base import Transaction
 from holdfast.db.errors import UniqueViolationError
+from holdfast.db.include_deleted import get_include_deleted
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Entry
 from holdfast.features.config_files import audit_entries, policy, queries
@@ -173,12 +174,26 @@ async def get_config_file(tx: Transaction, actor: Actor, cf_id: str) -> ConfigFi
     return file
 
 
+async def get_config_file_include_deleted(tx: Transaction, actor: Actor, cf_id: str) -> ConfigFile:
+    """A config file with its resources, deleted or live; super administrators only."""
+    file = await get_include_deleted(
+        tx, actor, queries.GET_CONFIG_FILE_INCLUDE_DELETED, ConfigFileNotFoundError, cf_id=cf_id
+    )
+    file.resources = await tx.fetch_all(queries.RESOURCES_OF_FILES_INCLUDE_DELETED, cf_ids=[cf_id])
+    return file
+
+
 async def list_config_files(
     tx: Transaction, actor: Actor, p_id: str, page: PageRequest, *, cursor_key: bytes, **filters: Any
 ) -> Page[ConfigFileSummary]:
     """The config files of a project, without their content."""
-    await projects.get_access(tx, actor, p_id)
-    return await queries.CONFIG_FILES.fetch_page(tx, page, cursor_key=cursor_key, project_id=p_id, **filters)
+    if page.include_deleted:
+        await projects.get_project_include_deleted(tx, actor, p_id)
+    else:
+        await projects.get_access(tx, actor, p_id)
+    return await queries.CONFIG_FILES.fetch_page(
+        tx, page, cursor_key=cursor_key, sees_deleted=actor.is_super_admin, project_id=p_id, **filters
+    )
 
 
 async def get_project_with_config_files(tx: Transaction, actor: Actor, p_id: str) -> ProjectWithConfigFiles:
@@ -199,8 +214,13 @@ async def list_resources(
     tx: Transaction, actor: Actor, cf_id: str, page: PageRequest, *, cursor_key: bytes, **filters: Any
 ) -> Page[Resource]:
     """The Kubernetes objects of a config file."""
-    await _get_access(tx, actor, cf_id)
-    return await queries.RESOURCES.fetch_page(tx, page, cursor_key=cursor_key, cf_id=cf_id, **filters)
+    if page.include_deleted:
+        await get_config_file_include_deleted(tx, actor, cf_id)
+    else:
+        await _get_access(tx, actor, cf_id)
+    return await queries.RESOURCES.fetch_page(
+        tx, page, cursor_key=cursor_key, sees_deleted=actor.is_super_admin, cf_id=cf_id, **filters
+    )
 
 
 async def get_resource(tx: Transaction, actor: Actor, cf_id: str, r_id: str) -> Resource:
@@ -210,6 +230,13 @@ async def get_resource(tx: Transaction, actor: Actor, cf_id: str, r_id: str) -> 
     if resource is None:
         raise ResourceNotFoundError
     return resource
+
+
+async def get_resource_include_deleted(tx: Transaction, actor: Actor, cf_id: str, r_id: str) -> Resource:
+    """One Kubernetes object of a config file, deleted or live; super administrators only."""
+    return await get_include_deleted(
+        tx, actor, queries.GET_RESOURCE_INCLUDE_DELETED, ResourceNotFoundError, cf_id=cf_id, r_id=r_id
+    )
 
 
 def _check_content(content: str, allow_privileged: bool) -> CheckedContent:

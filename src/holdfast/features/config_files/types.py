@@ -4,11 +4,12 @@ from datetime import datetime
 
 import msgspec
 
+from holdfast.db.include_deleted import Deletable, UnfrozenDeletable
 from holdfast.features.config_files.manifests import ParsedResource
 from holdfast.features.projects.types import Project
 
 
-class ResourceSummary(msgspec.Struct, frozen=True):
+class ResourceSummary(Deletable, frozen=True):
     """A Kubernetes object of a config file, without the object itself. `name` is `kind/name`: `deployment/web`."""
 
     r_id: str
@@ -20,7 +21,7 @@ class ResourceSummary(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-class Resource(msgspec.Struct, frozen=True):
+class Resource(Deletable, frozen=True):
     """A Kubernetes object of a config file; `parsed_yaml` is the object as JSON."""
 
     r_id: str
@@ -33,7 +34,7 @@ class Resource(msgspec.Struct, frozen=True):
     parsed_yaml: msgspec.Raw
 
 
-class ConfigFileSummary(msgspec.Struct):
+class ConfigFileSummary(UnfrozenDeletable):
     """A config file as it stands in a list, without its content."""
 
     cf_id: str
@@ -50,10 +51,10 @@ class ConfigFileWithResources(ConfigFileSummary):
     It is not frozen, because the resources of many files are attached after one statement.
     """
 
-    resources: list[ResourceSummary] = []
+    resources: list[ResourceSummary] = msgspec.field(default_factory=list)
 
 
-class ConfigFile(msgspec.Struct):
+class ConfigFile(UnfrozenDeletable):
     """A config file with its content and its resources by name."""
 
     cf_id: str
@@ -62,7 +63,7 @@ class ConfigFile(msgspec.Struct):
     content: str
     created_at: datetime
     updated_at: datetime
-    resources: list[ResourceSummary] = []
+    resources: list[ResourceSummary] = msgspec.field(default_factory=list)
 
 
 class ProjectWithConfigFiles(Project, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from sqlalchemy import and_, bindparam, insert, or_, select, update
 
+from holdfast.db.include_deleted import with_deleted
 from holdfast.db.listing import Listing
 from holdfast.db.statements import (
     Command,
@@ -43,6 +44,7 @@ _FORM = (
 )
 
 GET_FORM = Query("forms.get_form", _FORM.where(forms.c.id == _form_id), Form)
+GET_FORM_INCLUDE_DELETED = with_deleted(GET_FORM, forms)
 
 _staffed_projects = select(project_list.c.p_id).where(
     project_list.c.g_id.in_(groups_of_actor(*STAFF_ROLES)), live(project_list)
@@ -124,6 +126,7 @@ MESSAGES_OF_FORMS = Query(
     ),
     FormMessage,
 )
+MESSAGES_OF_FORMS_INCLUDE_DELETED = with_deleted(MESSAGES_OF_FORMS, form_messages)
 MESSAGES = Listing(
     "form_messages",
     _MESSAGE.where(form_messages.c.form_id == _form_id),
@@ -141,6 +144,7 @@ GET_MESSAGE = Query(
     ),
     FormMessage,
 )
+GET_MESSAGE_INCLUDE_DELETED = with_deleted(GET_MESSAGE, form_messages)
 INSERT_MESSAGE = Command(
     "forms.insert_message",
     insert(form_messages).values(parameters_for(form_messages, "id", "form_id", "user_id", "content", "created_at")),

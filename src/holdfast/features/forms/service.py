@@ -8,6 +8,7 @@ from holdfast.core.ids import new_long_id
 from holdfast.core.pages import Page, PageRequest
 from holdfast.core.versions import next_version, require_version
 from holdfast.db.engines.base import Transaction
+from holdfast.db.include_deleted import get_include_deleted
 from holdfast.db.statements import Query
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
@@ -80,13 +81,26 @@ async def get_form(tx: Transaction, actor: Actor, form_id: str) -> Form:
     return form
 
 
+async def get_form_include_deleted(tx: Transaction, actor: Actor, form_id: str) -> Form:
+    """A form with its messages, deleted or live; super administrators only."""
+    form = await get_include_deleted(tx, actor, queries.GET_FORM_INCLUDE_DELETED, FormNotFoundError, form_id=form_id)
+    form.messages = await tx.fetch_all(queries.MESSAGES_OF_FORMS_INCLUDE_DELETED, form_ids=[form_id])
+    return form
+
+
 async def list_forms(
     tx: Transaction, actor: Actor, page: PageRequest, *, cursor_key: bytes, **filters: Any
 ) -> Page[Form]:
     """The forms that the actor may see: their own and those of projects where they are staff; all for super admins."""
     scope = "all" if actor.is_super_admin else "visible"
     return await queries.FORMS.fetch_page(
-        tx, page, scope=scope, cursor_key=cursor_key, actor_id=actor.user_id, **filters
+        tx,
+        page,
+        scope=scope,
+        cursor_key=cursor_key,
+        sees_deleted=actor.is_super_admin,
+        actor_id=actor.user_id,
+        **filters,
     )
 
 
@@ -160,8 +174,13 @@ async def list_messages(
     tx: Transaction, actor: Actor, form_id: str, page: PageRequest, *, cursor_key: bytes
 ) -> Page[FormMessage]:
     """The messages of a form, oldest first."""
-    await _get_access(tx, actor, form_id, queries.FIND_ACCESS)
-    return await queries.MESSAGES.fetch_page(tx, page, cursor_key=cursor_key, form_id=form_id)
+    if page.include_deleted:
+        await get_form_include_deleted(tx, actor, form_id)
+    else:
+        await _get_access(tx, actor, form_id, queries.FIND_ACCESS)
+    return await queries.MESSAGES.fetch_page(
+        tx, page, cursor_key=cursor_key, sees_deleted=actor.is_super_admin, form_id=form_id
+    )
 
 
 async def get_message(tx: Transaction, actor: Actor, form_id: str, message_id: str) -> FormMessage:
@@ -171,6 +190,18 @@ async def get_message(tx: Transaction, actor: Actor, form_id: str, message_id: s
     if message is None:
         raise FormMessageNotFoundError
     return message
+
+
+async def get_message_include_deleted(tx: Transaction, actor: Actor, form_id: str, message_id: str) -> FormMessage:
+    """One message of a form, deleted or live; super administrators only."""
+    return await get_include_deleted(
+        tx,
+        actor,
+        queries.GET_MESSAGE_INCLUDE_DELETED,
+        FormMessageNotFoundError,
+        form_id=form_id,
+        message_id=message_id,
+    )
 
 
 async def _get_access(tx: Transaction, actor: Actor, form_id: str, query: Query[FormAccess]) -> FormAccess:

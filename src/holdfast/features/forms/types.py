@@ -4,8 +4,10 @@ from datetime import datetime
 
 import msgspec
 
+from holdfast.db.include_deleted import Deletable, UnfrozenDeletable
 
-class FormMessage(msgspec.Struct, frozen=True):
+
+class FormMessage(Deletable, frozen=True):
     """A message on a form, with the name of who wrote it."""
 
     id: str
@@ -17,7 +19,7 @@ class FormMessage(msgspec.Struct, frozen=True):
     created_at: datetime
 
 
-class Form(msgspec.Struct):
+class Form(UnfrozenDeletable):
     """A form with the names of its author and project. `messages`, oldest first, are there where they were asked for.
 
     It is not frozen, because a list attaches the messages of all its forms after one statement.

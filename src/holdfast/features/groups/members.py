@@ -7,6 +7,7 @@ from holdfast.core.clock import Clock, utc_now
 from holdfast.core.pages import Page, PageRequest
 from holdfast.core.versions import next_version, require_version
 from holdfast.db.engines.base import Transaction
+from holdfast.db.include_deleted import get_include_deleted
 from holdfast.features.accounts import service as accounts
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
@@ -20,14 +21,26 @@ async def list_members(
     tx: Transaction, actor: Actor, g_id: str, page: PageRequest, *, cursor_key: bytes, **filters: Any
 ) -> Page[Member]:
     """The members of a group that the actor is in."""
-    await groups.get_access(tx, actor, g_id)
-    return await queries.MEMBERS.fetch_page(tx, page, cursor_key=cursor_key, g_id=g_id, **filters)
+    if page.include_deleted:
+        await groups.get_group_include_deleted(tx, actor, g_id)
+    else:
+        await groups.get_access(tx, actor, g_id)
+    return await queries.MEMBERS.fetch_page(
+        tx, page, cursor_key=cursor_key, sees_deleted=actor.is_super_admin, g_id=g_id, **filters
+    )
 
 
 async def get_member(tx: Transaction, actor: Actor, g_id: str, u_id: str) -> Member:
     """A member of a group that the actor is in."""
     await groups.get_access(tx, actor, g_id)
     return await _get_member(tx, g_id, u_id)
+
+
+async def get_member_include_deleted(tx: Transaction, actor: Actor, g_id: str, u_id: str) -> Member:
+    """A member, deleted or live; super administrators only."""
+    return await get_include_deleted(
+        tx, actor, queries.FIND_MEMBER_INCLUDE_DELETED, MemberNotFoundError, g_id=g_id, u_id=u_id
+    )
 
 
 async def add_member(

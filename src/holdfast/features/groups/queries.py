@@ -2,6 +2,7 @@
 
 from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, insert, or_, select, update
 
+from holdfast.db.include_deleted import with_deleted
 from holdfast.db.listing import Listing
 from holdfast.db.statements import (
     Command,
@@ -55,6 +56,7 @@ _GROUP = select(
     role_of_actor(group_list.c.g_id).label("role"),
 ).where(live(group_list))
 GET_GROUP = Query("groups.get_group", _GROUP.where(group_list.c.g_id == _g_id), Group)
+GET_GROUP_INCLUDE_DELETED = with_deleted(GET_GROUP, group_list)
 GROUPS = Listing(
     "groups",
     _GROUP,
@@ -120,6 +122,7 @@ _MEMBER = (
     .where(user_group.c.g_id == _g_id, live(user_group), live(users))
 )
 FIND_MEMBER = Query("groups.find_member", _MEMBER.where(user_group.c.u_id == _u_id), Member)
+FIND_MEMBER_INCLUDE_DELETED = with_deleted(FIND_MEMBER, user_group)
 MEMBERS = Listing(
     "members",
     _MEMBER,

@@ -10,6 +10,7 @@ from holdfast.core.ids import new_short_id
 from holdfast.core.pages import Page, PageRequest
 from holdfast.core.versions import next_version, require_version
 from holdfast.db.engines.base import Transaction
+from holdfast.db.include_deleted import get_include_deleted
 from holdfast.db.statements import Query
 from holdfast.features.accounts import service as accounts
 from holdfast.features.audit import service as audit
@@ -53,6 +54,13 @@ async def get_group(tx: Transaction, actor: Actor, g_id: str) -> Group:
     return group
 
 
+async def get_group_include_deleted(tx: Transaction, actor: Actor, g_id: str) -> Group:
+    """A group, deleted or live; super administrators only."""
+    return await get_include_deleted(
+        tx, actor, queries.GET_GROUP_INCLUDE_DELETED, GroupNotFoundError, g_id=g_id, actor_id=actor.user_id
+    )
+
+
 async def get_group_with_members(tx: Transaction, actor: Actor, g_id: str) -> Group:
     """As `get_group`, with its members and their roles."""
     group = await get_group(tx, actor, g_id)
@@ -66,7 +74,13 @@ async def list_groups(
     """The actor's own groups; all for super administrators."""
     scope = "all" if actor.is_super_admin else "own"
     return await queries.GROUPS.fetch_page(
-        tx, page, scope=scope, cursor_key=cursor_key, actor_id=actor.user_id, **filters
+        tx,
+        page,
+        scope=scope,
+        cursor_key=cursor_key,
+        sees_deleted=actor.is_super_admin,
+        actor_id=actor.user_id,
+        **filters,
     )
 
 

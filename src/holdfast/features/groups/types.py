@@ -4,6 +4,8 @@ from datetime import datetime
 
 import msgspec
 
+from holdfast.db.include_deleted import Deletable, UnfrozenDeletable
+
 
 class MemberName(msgspec.Struct, frozen=True):
     """A member within a group that lists its members."""
@@ -15,7 +17,7 @@ class MemberName(msgspec.Struct, frozen=True):
     role: str
 
 
-class Group(msgspec.Struct):
+class Group(UnfrozenDeletable):
     """A group with the numbers of its members and projects; `role` is the caller's own in it, or null.
 
     `members` are there where they were asked for. It is not frozen, because a list attaches them afterwards.
@@ -42,7 +44,7 @@ class GroupAccess(msgspec.Struct, frozen=True):
     actor_role: str | None
 
 
-class Member(msgspec.Struct, frozen=True):
+class Member(Deletable, frozen=True):
     """A user in a group, with their role."""
 
     u_id: str

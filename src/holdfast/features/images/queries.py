@@ -2,6 +2,7 @@
 
 from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
+from holdfast.db.include_deleted import with_deleted
 from holdfast.db.listing import Listing
 from holdfast.db.statements import Command, Query, contains_text, count_of, live, new_value, parameters_for
 from holdfast.db.tables import (
@@ -74,6 +75,7 @@ _REQUEST = (
     .where(live(image_requests))
 )
 GET_REQUEST = Query("image_requests.get_request", _REQUEST.where(image_requests.c.id == _request_id), ImageRequest)
+GET_REQUEST_INCLUDE_DELETED = with_deleted(GET_REQUEST, image_requests)
 
 _staffed_projects = select(project_list.c.p_id).where(
     project_list.c.g_id.in_(groups_of_actor(*STAFF_ROLES)), live(project_list)
@@ -206,6 +208,7 @@ _RULE = (
     .where(_rule_counts)
 )
 GET_IMAGE = Query("images.get_image", _RULE.where(image_allow_list.c.id == _image_id), AllowedImage)
+GET_IMAGE_INCLUDE_DELETED = with_deleted(GET_IMAGE, image_allow_list)
 
 _own_projects = select(project_list.c.p_id).where(project_list.c.g_id.in_(groups_of_actor()), live(project_list))
 IMAGES = Listing(

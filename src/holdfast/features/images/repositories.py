@@ -11,6 +11,7 @@ from holdfast.core.pages import Page, PageRequest
 from holdfast.core.versions import next_version, require_version
 from holdfast.db.engines.base import Transaction
 from holdfast.db.errors import SerializationError
+from holdfast.db.include_deleted import get_include_deleted
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action, Entry
 from holdfast.features.images import repository_queries as queries
@@ -30,10 +31,12 @@ _CLOCK_TOLERANCE = timedelta(days=1)
 
 
 async def list_repositories(
-    tx: Transaction, page: PageRequest, *, cursor_key: bytes, q: str | None = None
+    tx: Transaction, actor: Actor, page: PageRequest, *, cursor_key: bytes, q: str | None = None
 ) -> Page[Repository]:
     """All repositories: every signed-in user may see what exists."""
-    return await queries.REPOSITORIES.fetch_page(tx, page, cursor_key=cursor_key, q=q)
+    return await queries.REPOSITORIES.fetch_page(
+        tx, page, cursor_key=cursor_key, sees_deleted=actor.is_super_admin, q=q
+    )
 
 
 async def get_repository(tx: Transaction, repository_id: str) -> Repository:
@@ -42,6 +45,17 @@ async def get_repository(tx: Transaction, repository_id: str) -> Repository:
     if repository is None:
         raise RepositoryNotFoundError
     return repository
+
+
+async def get_repository_include_deleted(tx: Transaction, actor: Actor, repository_id: str) -> Repository:
+    """One repository, deleted or live; super administrators only."""
+    return await get_include_deleted(
+        tx,
+        actor,
+        queries.FIND_REPOSITORY_INCLUDE_DELETED,
+        RepositoryNotFoundError,
+        repository_id=repository_id,
+    )
 
 
 async def add_repository(
@@ -60,11 +74,16 @@ async def add_repository(
 
 
 async def list_tags(
-    tx: Transaction, repository_id: str, page: PageRequest, *, cursor_key: bytes, q: str | None = None
+    tx: Transaction, actor: Actor, repository_id: str, page: PageRequest, *, cursor_key: bytes, q: str | None = None
 ) -> Page[Tag]:
     """The tags of a repository, with what the cluster has pulled of them."""
-    await get_repository(tx, repository_id)
-    return await queries.TAGS.fetch_page(tx, page, cursor_key=cursor_key, repository_id=repository_id, q=q)
+    if page.include_deleted:
+        await get_repository_include_deleted(tx, actor, repository_id)
+    else:
+        await get_repository(tx, repository_id)
+    return await queries.TAGS.fetch_page(
+        tx, page, cursor_key=cursor_key, sees_deleted=actor.is_super_admin, repository_id=repository_id, q=q
+    )
 
 
 async def get_tag(tx: Transaction, repository_id: str, tag_id: str) -> Tag:
@@ -73,6 +92,13 @@ async def get_tag(tx: Transaction, repository_id: str, tag_id: str) -> Tag:
     if tag is None:
         raise TagNotFoundError
     return tag
+
+
+async def get_tag_include_deleted(tx: Transaction, actor: Actor, repository_id: str, tag_id: str) -> Tag:
+    """One tag of a repository, deleted or live; super administrators only."""
+    return await get_include_deleted(
+        tx, actor, queries.GET_TAG_INCLUDE_DELETED, TagNotFoundError, repository_id=repository_id, tag_id=tag_id
+    )
 
 
 async def add_tag(

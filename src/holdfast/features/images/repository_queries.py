@@ -2,6 +2,7 @@
 
 from sqlalchemy import and_, bindparam, select, update
 
+from holdfast.db.include_deleted import with_deleted
 from holdfast.db.listing import Listing
 from holdfast.db.statements import (
     Command,
@@ -29,6 +30,7 @@ _REPOSITORY = select(
 ).where(live(container_repositories))
 _ONE_REPOSITORY = _REPOSITORY.where(container_repositories.c.id == _repository_id)
 FIND_REPOSITORY = Query("repositories.find_repository", _ONE_REPOSITORY, Repository)
+FIND_REPOSITORY_INCLUDE_DELETED = with_deleted(FIND_REPOSITORY, container_repositories)
 FIND_REPOSITORY_AS_PARENT = Query(
     "repositories.find_repository_as_parent", locked_as_parent(_ONE_REPOSITORY), Repository
 )
@@ -84,6 +86,7 @@ _TAG = (
     .where(container_tags.c.repository_id == _repository_id, live(container_tags))
 )
 GET_TAG = Query("repositories.get_tag", _TAG.where(container_tags.c.id == _tag_id), Tag)
+GET_TAG_INCLUDE_DELETED = with_deleted(GET_TAG, container_tags)
 TAGS = Listing(
     "tags",
     _TAG,

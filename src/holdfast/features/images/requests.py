@@ -8,6 +8,7 @@ from holdfast.core.ids import new_long_id
 from holdfast.core.pages import Page, PageRequest
 from holdfast.core.versions import next_version
 from holdfast.db.engines.base import Transaction
+from holdfast.db.include_deleted import get_include_deleted
 from holdfast.db.statements import Query
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action, Entry
@@ -99,13 +100,26 @@ async def get_request(tx: Transaction, actor: Actor, request_id: str) -> ImageRe
     return request
 
 
+async def get_request_include_deleted(tx: Transaction, actor: Actor, request_id: str) -> ImageRequest:
+    """A request, deleted or live; super administrators only."""
+    return await get_include_deleted(
+        tx, actor, queries.GET_REQUEST_INCLUDE_DELETED, ImageRequestNotFoundError, request_id=request_id
+    )
+
+
 async def list_requests(
     tx: Transaction, actor: Actor, page: PageRequest, *, cursor_key: bytes, **filters: Any
 ) -> Page[ImageRequest]:
     """The actor's own requests and those of projects where they are staff; all for super administrators."""
     scope = "all" if actor.is_super_admin else "visible"
     return await queries.REQUESTS.fetch_page(
-        tx, page, scope=scope, cursor_key=cursor_key, actor_id=actor.user_id, **filters
+        tx,
+        page,
+        scope=scope,
+        cursor_key=cursor_key,
+        sees_deleted=actor.is_super_admin,
+        actor_id=actor.user_id,
+        **filters,
     )
 
 

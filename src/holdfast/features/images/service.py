@@ -10,6 +10,7 @@ from holdfast.core.ids import new_long_id
 from holdfast.core.pages import Page, PageRequest
 from holdfast.core.versions import next_version, require_version
 from holdfast.db.engines.base import Transaction
+from holdfast.db.include_deleted import get_include_deleted
 from holdfast.db.statements import Query
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action, Entry
@@ -53,7 +54,13 @@ async def list_images(
     """The rules for all and those of the actor's projects; every rule for super administrators."""
     scope = "all" if actor.is_super_admin else "visible"
     return await queries.IMAGES.fetch_page(
-        tx, page, scope=scope, cursor_key=cursor_key, actor_id=actor.user_id, **filters
+        tx,
+        page,
+        scope=scope,
+        cursor_key=cursor_key,
+        sees_deleted=actor.is_super_admin,
+        actor_id=actor.user_id,
+        **filters,
     )
 
 
@@ -64,6 +71,13 @@ async def get_image(tx: Transaction, actor: Actor, image_id: str) -> AllowedImag
     if image is None:
         raise ImageNotFoundError
     return image
+
+
+async def get_image_include_deleted(tx: Transaction, actor: Actor, image_id: str) -> AllowedImage:
+    """A rule, deleted or live; super administrators only."""
+    return await get_include_deleted(
+        tx, actor, queries.GET_IMAGE_INCLUDE_DELETED, ImageNotFoundError, image_id=image_id
+    )
 
 
 async def add_rule(

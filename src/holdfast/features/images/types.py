@@ -4,8 +4,10 @@ from datetime import datetime
 
 import msgspec
 
+from holdfast.db.include_deleted import Deletable
 
-class ImageRequest(msgspec.Struct, frozen=True):
+
+class ImageRequest(Deletable, frozen=True):
     """A request for an image, with the names of who filed and who decided it.
 
     `full_name` is that of the user. The input fields hold the normal form of what was asked for. `image_id` is the
@@ -46,7 +48,7 @@ class ImageRequestAccess(msgspec.Struct, frozen=True):
     actor_role: str | None
 
 
-class AllowedImage(msgspec.Struct, frozen=True):
+class AllowedImage(Deletable, frozen=True):
     """A rule of the allow list with what it names.
 
     Without `project_id` it holds for every project, without `tag_id` for every tag. `is_pulled` is null where nothing
@@ -96,7 +98,7 @@ class EqualRule(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-class Repository(msgspec.Struct, frozen=True):
+class Repository(Deletable, frozen=True):
     """A repository that a request or an administrator named."""
 
     id: str
@@ -108,7 +110,7 @@ class Repository(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-class Tag(msgspec.Struct, frozen=True):
+class Tag(Deletable, frozen=True):
     """A tag of a repository, with what is known of it in the cluster."""
 
     id: str

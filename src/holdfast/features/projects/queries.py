@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, cast, func, insert, select, update
 
+from holdfast.db.include_deleted import with_deleted
 from holdfast.db.listing import Listing
 from holdfast.db.statements import (
     Command,
@@ -79,6 +80,7 @@ _PROJECT = _SUMMARY.add_columns(
     ),
 ).where(project_list.c.p_id == _p_id)
 GET_PROJECT = Query("projects.get_project", _PROJECT, Project)
+GET_PROJECT_INCLUDE_DELETED = with_deleted(GET_PROJECT, project_list)
 GET_PROJECT_AS_MEMBER = Query("projects.get_project_as_member", _PROJECT.where(_is_member), Project)
 
 _ACCESS = select(

@@ -8,6 +8,7 @@ from holdfast.core.ids import new_short_id
 from holdfast.core.pages import Page, PageRequest
 from holdfast.core.versions import next_version, require_version
 from holdfast.db.engines.base import Transaction
+from holdfast.db.include_deleted import get_include_deleted
 from holdfast.db.statements import Query
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
@@ -80,13 +81,24 @@ async def get_project(tx: Transaction, actor: Actor, p_id: str) -> Project:
     return project
 
 
+async def get_project_include_deleted(tx: Transaction, actor: Actor, p_id: str) -> Project:
+    """A project, deleted or live; super administrators only."""
+    return await get_include_deleted(tx, actor, queries.GET_PROJECT_INCLUDE_DELETED, ProjectNotFoundError, p_id=p_id)
+
+
 async def list_projects(
     tx: Transaction, actor: Actor, page: PageRequest, *, cursor_key: bytes, **filters: Any
 ) -> Page[ProjectSummary]:
     """The projects of the actor's groups; all for super administrators."""
     scope = "all" if actor.is_super_admin else "visible"
     return await queries.PROJECTS.fetch_page(
-        tx, page, scope=scope, cursor_key=cursor_key, actor_id=actor.user_id, **filters
+        tx,
+        page,
+        scope=scope,
+        cursor_key=cursor_key,
+        sees_deleted=actor.is_super_admin,
+        actor_id=actor.user_id,
+        **filters,
     )
 
 

@@ -4,8 +4,10 @@ from datetime import datetime
 
 import msgspec
 
+from holdfast.db.include_deleted import Deletable
 
-class ProjectSummary(msgspec.Struct, frozen=True):
+
+class ProjectSummary(Deletable, frozen=True):
     """A project as it stands in a list."""
 
     p_id: str
@@ -19,7 +21,7 @@ class ProjectSummary(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
-class Project(msgspec.Struct, frozen=True):
+class Project(Deletable, frozen=True):
     """One project. `gpus_in_use` counts what its pending and running workloads asked for."""
 
     p_id: str

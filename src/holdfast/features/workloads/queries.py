@@ -2,6 +2,7 @@
 
 from sqlalchemy import BigInteger, and_, bindparam, cast, func, select, update
 
+from holdfast.db.include_deleted import with_deleted
 from holdfast.db.listing import Listing
 from holdfast.db.statements import (
     Command,
@@ -47,6 +48,7 @@ _WORKLOAD = (
     .where(live(course_workloads))
 )
 GET_WORKLOAD = Query("workloads.get_workload", _WORKLOAD.where(course_workloads.c.id == _workload_id), Workload)
+GET_WORKLOAD_INCLUDE_DELETED = with_deleted(GET_WORKLOAD, course_workloads)
 
 _own_projects = select(project_list.c.p_id).where(project_list.c.g_id.in_(groups_of_actor()), live(project_list))
 WORKLOADS = Listing(

@@ -10,6 +10,7 @@ from holdfast.core.ids import new_long_id
 from holdfast.core.pages import Page, PageRequest
 from holdfast.core.versions import next_version, require_version
 from holdfast.db.engines.base import Transaction
+from holdfast.db.include_deleted import get_include_deleted
 from holdfast.db.statements import Query
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
@@ -99,13 +100,26 @@ async def get_workload(tx: Transaction, actor: Actor, workload_id: str) -> Workl
     return workload
 
 
+async def get_workload_include_deleted(tx: Transaction, actor: Actor, workload_id: str) -> Workload:
+    """A workload, deleted or live; super administrators only."""
+    return await get_include_deleted(
+        tx, actor, queries.GET_WORKLOAD_INCLUDE_DELETED, WorkloadNotFoundError, workload_id=workload_id
+    )
+
+
 async def list_workloads(
     tx: Transaction, actor: Actor, page: PageRequest, *, cursor_key: bytes, **filters: Any
 ) -> Page[Workload]:
     """The workloads of the projects of the actor's groups; all for super administrators."""
     scope = "all" if actor.is_super_admin else "visible"
     return await queries.WORKLOADS.fetch_page(
-        tx, page, scope=scope, cursor_key=cursor_key, actor_id=actor.user_id, **filters
+        tx,
+        page,
+        scope=scope,
+        cursor_key=cursor_key,
+        sees_deleted=actor.is_super_admin,
+        actor_id=actor.user_id,
+        **filters,
     )
 
 
