@@ -67,11 +67,8 @@ class Closure:
         return ~exists().select_from(*sources).where(*conditions).correlate(edge.child)
 
     def outside(self, table: Table) -> list[ColumnElement[bool]]:
-        """The rows of a table that are not in the closure."""
-        conditions = [self.not_reached_by(edge) for edge in self.edges_into(table)]
-        if table is self.root:
-            conditions.append(or_(*(table.c[name] != value for name, value in self.key.items())))
-        return conditions
+        """The rows of a table below the root that are not in the closure."""
+        return [self.not_reached_by(edge) for edge in self.edges_into(table)]
 
     def _way_to(self, edge: Edge) -> tuple[list[FromClause], list[ColumnElement[bool]]]:
         """What to join to the child, and how, to find the children that the foreign key ties to the closure."""

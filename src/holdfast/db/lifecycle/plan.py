@@ -6,7 +6,6 @@ the closure that are live.
 """
 
 from collections.abc import Iterable
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -90,14 +89,14 @@ def root_of(root_type: str, id_text: str) -> Root:
 async def count_deletion(tx: Transaction, root: Root) -> Numbers:
     """The numbers of a deletion of `root`, from one statement. A root that does not exist has none."""
     numbers = Numbers({}, {}, {}, {}, {})
-    for counted in await tx.fetch_all(_counting(root.type), **root.parameters):
+    for counted in await tx.fetch_all(_COUNTING[root.type], **root.parameters):
         _add(numbers, counted)
     return numbers
 
 
 async def lock_root(tx: Transaction, root: Root) -> bool:
     """Lock the root until the transaction ends; whether it is live."""
-    return bool(await tx.fetch_all(_locking(root.type), **root.parameters))
+    return bool(await tx.fetch_all(_LOCKING[root.type], **root.parameters))
 
 
 def _written_columns(root_type: str) -> tuple[str, ...]:
@@ -123,7 +122,6 @@ def _increase(numbers: dict[str, int], name: str, by: int) -> None:
         numbers[name] = numbers.get(name, 0) + by
 
 
-@cache
 def _counting(root_type: str) -> Query[_Counted]:
     closure = closure_of(GRAPH.root_types[root_type])
     counts = [_count(closure.root.name, Rule.CASCADE, closure.root).where(closure.is_root())]
@@ -136,7 +134,6 @@ def _counting(root_type: str) -> Query[_Counted]:
     return Query(f"deletions.count_{_as_word(root_type)}", union_all(*counts), _Counted, heavy=True)
 
 
-@cache
 def _locking(root_type: str) -> Query[Count]:
     closure = closure_of(GRAPH.root_types[root_type])
     row: Select[Any] = select(literal_column("1").label("value")).select_from(closure.root)
@@ -165,3 +162,7 @@ def _count_columns(source: str, rule: Rule, table: Table) -> tuple[ColumnElement
 
 def _as_word(root_type: str) -> str:
     return root_type.replace("-", "_")
+
+
+_COUNTING = {root_type: _counting(root_type) for root_type in GRAPH.root_types}
+_LOCKING = {root_type: _locking(root_type) for root_type in GRAPH.root_types}

@@ -6,7 +6,6 @@ marking a parent waits for them; the next statement then sees the child. So a li
 """
 
 from datetime import datetime
-from functools import cache
 from typing import Any, Literal
 
 import msgspec
@@ -90,14 +89,14 @@ async def mark(tx: Transaction, root: Root, deletion_id: str, now: datetime) -> 
     Tokens are also revoked, and stay so after a restore. Pointers (SET NULL columns) stay as they are.
     """
     counts: dict[str, int] = {}
-    marked = await tx.execute(_marking_root(root.type), deletion_id=deletion_id, deleted_at=now, **root.parameters)
+    marked = await tx.execute(_MARKING_ROOT[root.type], deletion_id=deletion_id, deleted_at=now, **root.parameters)
     if marked:
         counts[root.table.name] = marked
     for edge in _edges_beneath(root.table):
         # Without a marked parent there is nothing to hang on.
         if edge.parent.name not in counts:
             continue
-        marked = await tx.execute(_marking(edge), deletion_id=deletion_id, deleted_at=now)
+        marked = await tx.execute(_MARKING[edge.name], deletion_id=deletion_id, deleted_at=now)
         if marked:
             counts[edge.child.name] = counts.get(edge.child.name, 0) + marked
     return counts
@@ -117,7 +116,7 @@ async def unmark(tx: Transaction, deletion_id: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     marked = await count_marked(tx, deletion_id)
     for table in GRAPH.soft_tables:
-        if table.name in marked and (unmarked := await tx.execute(_unmarking(table), deletion_id=deletion_id)):
+        if table.name in marked and (unmarked := await tx.execute(_UNMARKING[table.name], deletion_id=deletion_id)):
             counts[table.name] = unmarked
     return counts
 
@@ -128,11 +127,11 @@ async def find_conflicts(tx: Transaction, deletion_id: str) -> list[Conflict]:
     conflicts = []
     for edge in _soft_edges():
         if edge.child.name in marked:
-            parents = await tx.fetch_all(_parents_outside(edge), deletion_id=deletion_id)
+            parents = await tx.fetch_all(_PARENTS_OUTSIDE[edge.name], deletion_id=deletion_id)
             conflicts += [_deleted_parent(edge.parent, each) for each in parents if each.deletion_id]
     for table in GRAPH.soft_tables:
         for unique in _live_uniques(table) if table.name in marked else ():
-            taken = await tx.fetch_all(_taken(unique), deletion_id=deletion_id)
+            taken = await tx.fetch_all(_TAKEN[unique.name], deletion_id=deletion_id)
             conflicts += [_taken_name(table, each) for each in taken]
     return list(dict.fromkeys(conflicts))
 
@@ -145,12 +144,12 @@ async def rename_taken(tx: Transaction, deletion_id: str, *, now: datetime) -> l
     renamed: list[Renamed] = []
     for table in _RENAMED:
         (unique,) = _live_uniques(table)
-        taken = await tx.fetch_all(_taken(unique), deletion_id=deletion_id)
+        taken = await tx.fetch_all(_TAKEN[unique.name], deletion_id=deletion_id)
         if not taken:
             continue
         candidates = {row.key: _candidates(row.name, _name_column(unique)) for row in taken}
         wanted = sorted({name for names in candidates.values() for name in names})
-        others = await tx.fetch_all(_names_in_use(unique), deletion_id=deletion_id, names=wanted)
+        others = await tx.fetch_all(_NAMES_IN_USE[table.name], deletion_id=deletion_id, names=wanted)
         in_use = {(other.scope, other.name) for other in others}
         changes = []
         for row in taken:
@@ -159,7 +158,7 @@ async def rename_taken(tx: Transaction, deletion_id: str, *, now: datetime) -> l
                 in_use.add((row.scope, new))
                 changes.append(Renamed(table.name, row.key, _name_column(unique).name, row.name, new))
         await tx.execute_many(
-            _renaming(unique), [{"key": each.key, "name": each.new, "updated_at": now} for each in changes]
+            _RENAMING[table.name], [{"key": each.key, "name": each.new, "updated_at": now} for each in changes]
         )
         renamed += changes
     return renamed
@@ -245,14 +244,12 @@ COUNT_MARKED = Query(
 )
 
 
-@cache
 def _marking_root(root_type: str) -> Command:
     closure = closure_of(GRAPH.root_types[root_type])
     command = update(closure.root).where(closure.is_root(), live(closure.root)).values(_mark_of(closure.root))
     return Command(f"deletions.mark_{root_type.replace('-', '_')}", command)
 
 
-@cache
 def _marking(edge: Edge) -> Command:
     # A join, because MariaDB would run a subquery of an UPDATE once for each row of the whole table.
     hanging = (edge.column == edge.key, edge.parent.c.deletion_id == _deletion_id, live(edge.child))
@@ -260,7 +257,6 @@ def _marking(edge: Edge) -> Command:
     return Command(f"deletions.mark({edge.name})", command, heavy=True)
 
 
-@cache
 def _unmarking(table: Table) -> Command:
     command = (
         update(table)
@@ -270,7 +266,6 @@ def _unmarking(table: Table) -> Command:
     return Command(f"deletions.unmark({table.name})", command, heavy=True)
 
 
-@cache
 def _parents_outside(edge: Edge) -> Query[_Parent]:
     child, parent = edge.child, edge.parent
     needed = select(edge.column).where(child.c.deletion_id == _deletion_id)
@@ -280,7 +275,6 @@ def _parents_outside(edge: Edge) -> Query[_Parent]:
     return Query(f"deletions.lock_parents({edge.name})", locked_as_parent(rows), _Parent, heavy=True)
 
 
-@cache
 def _taken(unique: UniqueConstraint) -> Query[_Taken]:
     ours, theirs = unique.table, unique.table.alias("theirs")
     same = [theirs.c[column.name] == column for column in unique.columns if column.name != "deletion_id"]
@@ -289,14 +283,12 @@ def _taken(unique: UniqueConstraint) -> Query[_Taken]:
     return Query(f"deletions.find_taken({unique.name})", rows, _Taken, heavy=True)
 
 
-@cache
 def _names_in_use(unique: UniqueConstraint) -> Query[_Taken]:
     ours = or_(live(unique.table), unique.table.c.deletion_id == _deletion_id)
     rows = select(*_taken_columns(unique)).where(any_of(_name_column(unique), "names"), ours)
     return Query(f"deletions.list_names_in_use({unique.name})", rows, _Taken)
 
 
-@cache
 def _renaming(unique: UniqueConstraint) -> Command:
     table, name = unique.table, _name_column(unique)
     (key,) = table.primary_key
@@ -317,3 +309,12 @@ def _mark_of(table: Table) -> dict[str, Any]:
     if "revoked_at" in table.c:
         values["revoked_at"] = func.coalesce(table.c.revoked_at, _deleted_at)
     return values
+
+
+_MARKING_ROOT = {root_type: _marking_root(root_type) for root_type in GRAPH.root_types}
+_MARKING = {edge.name: _marking(edge) for edge in _soft_edges()}
+_UNMARKING = {table.name: _unmarking(table) for table in GRAPH.soft_tables}
+_PARENTS_OUTSIDE = {edge.name: _parents_outside(edge) for edge in _soft_edges()}
+_TAKEN = {unique.name: _taken(unique) for table in GRAPH.soft_tables for unique in _live_uniques(table)}
+_NAMES_IN_USE = {table.name: _names_in_use(unique) for table in _RENAMED for unique in _live_uniques(table)}
+_RENAMING = {table.name: _renaming(unique) for table in _RENAMED for unique in _live_uniques(table)}
