@@ -15,6 +15,9 @@ from holdfast import __version__
 from holdfast.api import (
     audit_logs,
     config_files,
+    deleting,
+    deletion_plans,
+    deletions,
     forms,
     groups,
     health,
@@ -43,6 +46,9 @@ from holdfast.worker.loop import running_worker
 _ROUTERS = [
     audit_logs.router,
     config_files.router,
+    deleting.router,
+    deletion_plans.router,
+    deletions.router,
     forms.router,
     groups.router,
     image_requests.router,

@@ -32,6 +32,7 @@ _MEANINGS = {
     "404": "There is no such thing, or you may not know that there is",
     "409": "The state of the data forbids it",
     "412": "If-Match names an older version",
+    "428": "More than the thing itself would go: send the token of its plan, which is in the answer",
     "default": "Any other problem; docs/api.md lists them",
 }
 _IF_MATCH = {
@@ -79,7 +80,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     for status in _problems_of(path, method, operation):
         responses[status] = _problem(_MEANINGS[status])
-    if method in {"put", "patch"} and not path.endswith("/password"):
+    if _takes_version(path, method, operation):
         operation.setdefault("parameters", []).append(_IF_MATCH)
     if method == "post" and "201" in responses:
         responses["201"].setdefault("headers", {})["Location"] = _LOCATION
@@ -112,11 +113,25 @@ def _problems_of(path: str, method: str, operation: dict[str, Any]) -> list[str]
         statuses += ["401", "403"]
     if "{" in path:
         statuses.append("404")
-    if method in {"post", "put", "patch"}:
+    if method in {"post", "put", "patch"} or _deletes(method, operation):
         statuses.append("409")
-    if method in {"put", "patch"} and not path.endswith("/password"):
+    if _takes_version(path, method, operation):
         statuses.append("412")
+    if _deletes(method, operation):
+        statuses.append("428")
     return statuses
+
+
+def _deletes(method: str, operation: dict[str, Any]) -> bool:
+    """Whether it is a deletion that can be restored; ending a session is none."""
+    return method == "delete" and "200" in operation["responses"]
+
+
+def _takes_version(path: str, method: str, operation: dict[str, Any]) -> bool:
+    if _deletes(method, operation):
+        # A message never changes.
+        return "/messages/" not in path
+    return method in {"put", "patch"} and not path.endswith("/password")
 
 
 def _problem(meaning: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ OWN_PROFILE_FIELDS = frozenset({"full_name", "email"})
 AREAS = (
     "audit",
     "config-files",
+    "deletions",
     "forms",
     "groups",
     "images",

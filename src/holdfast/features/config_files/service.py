@@ -125,7 +125,7 @@ async def replace_config_file(
     """Replace the content, and the filename where one is given; all of it or nothing (X-04).
 
     Resources are matched by `kind/name` (F-04): those that stay keep their id, and their version too where nothing
-    changed. Those that the new text lacks are soft-deleted as one deletion, which can be restored.
+    changed. Those that the new text lacks are soft-deleted as one deletion.
     """
     file, project = await _lock_for_change(tx, actor, cf_id, if_match)
     _check_project_rules(project, checked)
@@ -380,14 +380,17 @@ async def _delete_resources(
     deletion_id: str,
     now: datetime,
 ) -> None:
-    """Soft-delete what the new text lacks, as a deletion of its own: it can be restored like any other."""
+    """Soft-delete what the new text lacks, as a deletion of its own, which retention purges like any other.
+
+    It cannot be restored by itself: the file would hold what its text does not say.
+    """
     if not removed:
         return
     counts = {"resources": len(removed)}
     await tx.execute(
         queries.INSERT_DELETION,
         id=deletion_id,
-        root_type="config-file",
+        root_type="config-file-update",
         root_id=file.cf_id,
         root_label=file.filename,
         actor_id=actor.user_id,

@@ -42,6 +42,15 @@ class AlreadyMemberError(ConflictError):
         super().__init__(f"{username} is a member of the group already; change their role instead")
 
 
+class MemberBeingPurgedError(ConflictError):
+    """The user was in the group before, and what is left of that is being removed for good at this moment."""
+
+    code = "member_being_purged"
+
+    def __init__(self) -> None:
+        super().__init__("the former membership is being purged at this moment: try again in a minute")
+
+
 class RosterRefusedError(InvalidInputError):
     """Lines of a roster cannot be imported; nothing was stored. `details["errors"]` names line, field and reason."""
 

@@ -1,5 +1,7 @@
 """The members of a group and their roles."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from holdfast.core.actor import Actor
@@ -11,9 +13,14 @@ from holdfast.db.include_deleted import get_include_deleted
 from holdfast.features.accounts import service as accounts
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
-from holdfast.features.groups import policy, queries
+from holdfast.features.groups import deletion_queries, policy, queries
 from holdfast.features.groups import service as groups
-from holdfast.features.groups.errors import AlreadyMemberError, GroupForbiddenError, MemberNotFoundError
+from holdfast.features.groups.errors import (
+    AlreadyMemberError,
+    GroupForbiddenError,
+    MemberBeingPurgedError,
+    MemberNotFoundError,
+)
 from holdfast.features.groups.types import Member
 
 
@@ -63,6 +70,7 @@ async def add_member(
     if present is None:
         await tx.execute(queries.INSERT_MEMBER, u_id=user.u_id, g_id=g_id, role=role, created_at=now, updated_at=now)
     elif present.deletion_id:
+        await end_deletions_of_members(tx, [present.deletion_id], now)
         joined_at = next_version(present.updated_at, now)
         await tx.execute(
             queries.REVIVE_MEMBERS,
@@ -132,6 +140,19 @@ async def change_role(
         clock=clock,
     )
     return await _get_member(tx, g_id, u_id)
+
+
+async def end_deletions_of_members(tx: Transaction, deletion_ids: Sequence[str], now: datetime) -> None:
+    """Note that the members whom these deletions removed are back: the rows are theirs again, before they are revived.
+
+    `MemberBeingPurgedError` while one of them is on its way out for good.
+    """
+    if not deletion_ids:
+        return
+    await tx.execute(deletion_queries.END_DELETIONS, deletion_ids=list(deletion_ids), now=now)
+    # Read after the update, which has waited for a purge that was about to begin.
+    if await tx.fetch_count(deletion_queries.COUNT_PURGES, deletion_ids=list(deletion_ids)):
+        raise MemberBeingPurgedError
 
 
 def member_id(g_id: str, u_id: str) -> str:

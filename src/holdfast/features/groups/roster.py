@@ -28,7 +28,7 @@ from holdfast.features.audit.types import Action, Entry
 from holdfast.features.groups import policy, queries
 from holdfast.features.groups import service as groups
 from holdfast.features.groups.errors import GroupForbiddenError, RosterChangedError, RosterRefusedError
-from holdfast.features.groups.members import member_id, member_label
+from holdfast.features.groups.members import end_deletions_of_members, member_id, member_label
 from holdfast.features.groups.roster_plan import Joining, RosterPlan, clean_rows, find_form_errors, make_plan
 from holdfast.features.groups.types import GroupAccess, RosterResult, RosterRow
 
@@ -177,6 +177,8 @@ async def _add_members(
     ]
     await tx.execute_many(queries.INSERT_MEMBER, values)
     former_by_role: dict[str, list[tuple[str, datetime]]] = {}
+    ended = {each.former.deletion_id for each in joining if each.former is not None}
+    await end_deletions_of_members(tx, sorted(ended), now)
     for each in joining:
         if each.former is not None:
             former_by_role.setdefault(each.role, []).append((each.former.u_id, each.former.updated_at))

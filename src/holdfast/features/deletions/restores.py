@@ -1,0 +1,132 @@
+"""Undoing a deletion: exactly the rows that it took, and only where nothing stands against it."""
+
+import msgspec
+
+from holdfast.core.actor import Actor
+from holdfast.core.clock import Clock
+from holdfast.core.versions import next_version
+from holdfast.db.engines.base import Transaction
+from holdfast.db.errors import SerializationError, UniqueViolationError
+from holdfast.db.lifecycle import trash
+from holdfast.db.lifecycle.plan import root_of
+from holdfast.features.audit import service as audit
+from holdfast.features.audit.types import Action
+from holdfast.features.deletions import policy, queries
+from holdfast.features.deletions.errors import DeletionForbiddenError, RestoreRefusedError
+from holdfast.features.deletions.roots import find_root
+from holdfast.features.deletions.types import DeletionRow, QuotaConflict, Restored, RootAccess
+
+# A deletion of what an update of a config file left out; its root is the file, which lives on.
+FILE_UPDATE = "config-file-update"
+
+_REFUSALS = {
+    "purging": "this deletion is being purged at this moment; its bundle can be recovered afterwards",
+    "purged": "this deletion was purged: recover its bundle with `holdfast recover`",
+    "failed": "a purge of this deletion failed on its way: purge it again, then recover its bundle",
+}
+
+
+async def restore(tx: Transaction, actor: Actor, deletion: DeletionRow, *, rename: bool, clock: Clock) -> Restored:
+    """Bring the rows of a locked deletion back. Restoring twice does nothing."""
+    if deletion.root_type == FILE_UPDATE:
+        raise RestoreRefusedError(
+            "this deletion holds what an update of the config file left out: put the earlier content back instead"
+        )
+    # A purge that failed before there was a verified bundle has removed nothing.
+    is_untouched = deletion.state == "failed" and deletion.bundle_verified_at is None
+    if deletion.state in _REFUSALS and not is_untouched:
+        raise RestoreRefusedError(_REFUSALS[deletion.state])
+    found = await _get_restorable(tx, actor, deletion)
+    if deletion.state == "restored":
+        return Restored(deletion_id=deletion.id, counts={})
+    await _require_whole(tx, deletion)
+    now = clock()
+    renamed = await trash.rename_taken(tx, deletion.id, now=now) if rename else []
+    # The quota first: it locks projects that are only shared afterwards.
+    over_quota = await _find_quota_conflicts(tx, deletion.id)
+    conflicts: list[trash.Conflict | QuotaConflict] = [*await trash.find_conflicts(tx, deletion.id), *over_quota]
+    if conflicts:
+        raise RestoreRefusedError(_say(conflicts), conflicts)
+    counts = await _unmark(tx, deletion)
+    await tx.execute(
+        queries.SET_STATE,
+        deletion_id=deletion.id,
+        new_state="restored",
+        new_updated_at=next_version(deletion.updated_at, now),
+    )
+    new = {"deletion_id": deletion.id, "counts": counts, "renamed": msgspec.to_builtins(renamed)}
+    await audit.record(
+        tx,
+        actor,
+        Action.RESTORE,
+        deletion.root_type,
+        deletion.root_id,
+        label=deletion.root_label,
+        g_id=None if found is None else found.g_id,
+        new=new,
+        clock=clock,
+    )
+    return Restored(deletion_id=deletion.id, counts=counts, renamed=renamed)
+
+
+async def _get_restorable(tx: Transaction, actor: Actor, deletion: DeletionRow) -> RootAccess | None:
+    """The root, if it is still there; refuses who may not restore it."""
+    root = root_of(deletion.root_type, deletion.root_id)
+    found = await find_root(tx, actor, root, deletion_id=deletion.id)
+    if actor.is_super_admin:
+        return found
+    if found is None or not policy.can_restore(actor, root.type, found, deleted_by=deletion.actor_id):
+        raise DeletionForbiddenError("only who may delete a thing restores it; ask somebody who administers it")
+    return found
+
+
+async def _require_whole(tx: Transaction, deletion: DeletionRow) -> None:
+    """Refuse where rows of this deletion went with the purge of one above it."""
+    marked = await trash.count_marked(tx, deletion.id)
+    if marked != deletion.actual_counts:
+        raise RestoreRefusedError(
+            "some of its rows are gone with the purge of another deletion: recover that one's bundle first",
+            [{"kind": "incomplete", "deleted": deletion.actual_counts, "present": marked}],
+        )
+
+
+async def _unmark(tx: Transaction, deletion: DeletionRow) -> dict[str, int]:
+    try:
+        counts = await trash.unmark(tx, deletion.id)
+    except UniqueViolationError as error:
+        # Somebody took a name at this moment: the next attempt finds it.
+        raise SerializationError("a name was taken at the same moment; try again", retry_after_seconds=1) from error
+    if counts != deletion.actual_counts:
+        raise SerializationError("the deletion changed at the same moment; try again", retry_after_seconds=1)
+    return counts
+
+
+async def _find_quota_conflicts(tx: Transaction, deletion_id: str) -> list[QuotaConflict]:
+    """Live projects whose quota does not hold the workloads that would come back; they stay locked as in an admission.
+
+    Projects that come back themselves are as they were.
+    """
+    projects = await tx.fetch_all(queries.LOCK_PROJECTS_OF_WORKLOADS, deletion_id=deletion_id)
+    if not projects:
+        return []
+    p_ids = [project.p_id for project in projects]
+    in_use = {each.project_id: each.gpus for each in await tx.fetch_all(queries.GPUS_IN_USE, project_ids=p_ids)}
+    returning = {
+        each.project_id: each.gpus
+        for each in await tx.fetch_all(queries.GPUS_COMING_BACK, project_ids=p_ids, deletion_id=deletion_id)
+    }
+    return [
+        QuotaConflict(
+            key=project.p_id,
+            label=project.project_name,
+            message=f"project {project.project_name} may use {project.gpu_quota} GPUs and uses"
+            f" {in_use.get(project.p_id, 0)}; the workloads that would come back hold {returning[project.p_id]}",
+        )
+        for project in projects
+        if in_use.get(project.p_id, 0) + returning[project.p_id] > project.gpu_quota
+    ]
+
+
+def _say(conflicts: list[trash.Conflict | QuotaConflict]) -> str:
+    more = "" if len(conflicts) == 1 else f" (and {len(conflicts) - 1} more)"
+    return f"it cannot be restored now: {conflicts[0].message}{more}"
