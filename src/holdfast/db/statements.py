@@ -251,7 +251,8 @@ class ListOf(TypeDecorator[Any]):
 @compiles(any_of, "postgresql")
 def _any_of_postgresql(element: any_of, compiler: SQLCompiler, **kw: Any) -> str:
     parameter = compiler.process(element.parameter, **kw).split("::")[0]
-    return f"{compiler.process(element.column, **kw)} = ANY ({parameter}::varchar[])"
+    item = "bigint" if isinstance(element.column.type, Integer) else "varchar"
+    return f"{compiler.process(element.column, **kw)} = ANY ({parameter}::{item}[])"
 
 
 @compiles(any_of, "sqlite")

@@ -2,13 +2,14 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
 import structlog
 
+from holdfast.core.errors import HoldfastError
 from holdfast.db import metrics
 from holdfast.db.errors import DatabaseError, UniqueViolationError
 from holdfast.db.statements import Command, CompiledStatement, Count, Query, Statement
@@ -62,6 +63,24 @@ class Transaction(ABC):
         """The number that a counting query gives."""
         (row,) = await self.fetch_all(query, **parameters)
         return row.value
+
+    async def fetch_pages(self, query: Query[Row], at_most: int, **parameters: Any) -> AsyncGenerator[list[Row], None]:
+        """The rows of a query, at most so many at once, for results that no memory should hold.
+
+        Only in a transaction of `Database.snapshot`, and with no other statement in between. Callers close what they
+        leave before its end (`contextlib.aclosing`).
+        """
+        compiled = query.compiled(self.dialect_name)
+        started = time.perf_counter()
+        try:
+            async with aclosing(self._fetch_pages(compiled, compiled.arguments(parameters), at_most)) as pages:
+                async for rows in pages:
+                    yield _decode(rows, compiled, query.make)
+        except HoldfastError:
+            self._failed_statement = query.name
+            raise
+        query.timing.observe(time.perf_counter() - started)
+        self.statements_run += 1
 
     async def execute(self, command: Command, **parameters: Any) -> int:
         """Run a command; how many rows it matched."""
@@ -118,6 +137,11 @@ class Transaction(ABC):
     async def _fetch(self, query: Statement, compiled: CompiledStatement, arguments: list[Any]) -> list[Any]: ...
 
     @abstractmethod
+    def _fetch_pages(
+        self, compiled: CompiledStatement, arguments: list[Any], at_most: int
+    ) -> AsyncGenerator[list[Any], None]: ...
+
+    @abstractmethod
     async def _execute(self, command: Statement, compiled: CompiledStatement, arguments: list[Any]) -> int: ...
 
     @abstractmethod
@@ -157,6 +181,10 @@ class Database(ABC):
     @abstractmethod
     def write(self, isolation: Isolation = Isolation.READ_COMMITTED) -> AbstractAsyncContextManager[Transaction]:
         """A transaction: committed when the block ends, rolled back when it raises or when a statement in it failed."""
+
+    def snapshot(self) -> AbstractAsyncContextManager[Transaction]:
+        """A transaction that only reads, all of whose statements see one moment, however long it lasts."""
+        return self.write(Isolation.REPEATABLE_READ)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Database"]:

@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import asyncmy
 from asyncmy import errors as driver_errors
 from asyncmy.constants import CLIENT
+from asyncmy.cursors import SSCursor
 
 from holdfast.core.errors import HoldfastError
 from holdfast.db.engines.base import Isolation, Transaction
@@ -92,6 +93,17 @@ class MariadbTransaction(Transaction):
 
     async def _fetch(self, query: Statement, compiled: CompiledStatement, arguments: list[Any]) -> list[Any]:
         return await _fetch(self._connection, compiled.sql, arguments)
+
+    async def _fetch_pages(
+        self, compiled: CompiledStatement, arguments: list[Any], at_most: int
+    ) -> AsyncGenerator[list[Any], None]:
+        try:
+            async with self._connection.cursor(SSCursor) as cursor:
+                await cursor.execute(f"SET STATEMENT max_statement_time = 0 FOR {compiled.sql}", arguments)
+                while rows := await cursor.fetchmany(at_most):
+                    yield list(rows)
+        except _DRIVER_ERRORS as error:
+            raise translated(error) from error
 
     async def _execute(self, command: Statement, compiled: CompiledStatement, arguments: list[Any]) -> int:
         return await _run(self._connection, compiled.sql, arguments)

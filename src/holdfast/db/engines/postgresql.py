@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import re
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import asyncpg
@@ -75,6 +76,20 @@ class PostgresqlTransaction(Transaction):
         except _DRIVER_ERRORS as error:
             raise self._failed(error) from error
         return rows
+
+    async def _fetch_pages(
+        self, compiled: CompiledStatement, arguments: list[Any], at_most: int
+    ) -> AsyncGenerator[list[Any], None]:
+        driver = self._connection.driver
+        try:
+            # The first page waits for the sort of all rows, which are all wanted.
+            await driver.execute("SET LOCAL statement_timeout = 0; SET LOCAL cursor_tuple_fraction = 1")
+            await driver.execute(f"DECLARE holdfast_pages NO SCROLL CURSOR FOR {compiled.sql}", *arguments)
+            while rows := await driver.fetch(f"FETCH FORWARD {at_most} FROM holdfast_pages"):
+                yield rows
+            await driver.execute("CLOSE holdfast_pages")
+        except _DRIVER_ERRORS as error:
+            raise translated(error) from error
 
     async def _execute(self, command: Statement, compiled: CompiledStatement, arguments: list[Any]) -> int:
         try:

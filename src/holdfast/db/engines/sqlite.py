@@ -9,9 +9,9 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -63,6 +63,16 @@ class SqliteTransaction(Transaction):
             lambda: self._connection.execute(compiled.sql, arguments).fetchall(), heavy=query.heavy
         )
         return rows
+
+    async def _fetch_pages(
+        self, compiled: CompiledStatement, arguments: list[Any], at_most: int
+    ) -> AsyncGenerator[list[Any], None]:
+        cursor = await self._run(lambda: self._connection.execute(compiled.sql, arguments), heavy=True)
+        try:
+            while rows := await self._run(lambda: cursor.fetchmany(at_most), heavy=True):
+                yield rows
+        finally:
+            cursor.close()
 
     async def _execute(self, command: Statement, compiled: CompiledStatement, arguments: list[Any]) -> int:
         matched: int = await self._run(
@@ -141,6 +151,10 @@ class SqliteDatabase(Database):
             await writer.roll_back()
             raise
         await writer.commit()
+
+    def snapshot(self) -> AbstractAsyncContextManager[Transaction]:
+        """As of the interface; a reader's connection, so that writers go on."""
+        return self.read()
 
     async def _connect_reader(self) -> Any:
         return connect(self.path, read_only=True)
