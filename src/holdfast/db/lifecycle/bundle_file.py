@@ -1,0 +1,301 @@
+"""The file of a recovery bundle: a zip of JSON lines with a manifest, written whole or not at all, and checked.
+
+docs/recovery-bundles.md describes the format. Everything here blocks; callers run it in a thread. It knows files only.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import struct
+import zipfile
+import zlib
+from collections.abc import Generator, Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from holdfast.core.errors import UnprocessableError
+
+FORMAT = "holdfast-bundle"
+VERSION = 1
+SUFFIX = ".bundle.zip"
+MANIFEST = "manifest.json"
+_LARGEST_MANIFEST = 1024 * 1024
+# Twice the longest text that a column holds, each character of which may need six signs in JSON.
+_LONGEST_LINE = 256 * 1024 * 1024
+_BLOCK = 1024 * 1024
+_MODE = 0o600
+# The time in a zip is left at its first, so that the same rows give the same bytes.
+_NO_TIME = (1980, 1, 1, 0, 0, 0)
+_COMPRESSION_LEVEL = 3
+_FILE_NAME = re.compile(r"[a-z_]+\.jsonl\Z")
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    OverflowError,
+)
+
+
+class BundleRefusedError(UnprocessableError):
+    """The file is not a whole and unchanged bundle that this version can read."""
+
+    code = "bundle_refused"
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One file of the bundle: its lines, those of rows that bear the bundle's own deletion, bytes and SHA-256."""
+
+    rows: int
+    own_rows: int
+    size: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the bundle holds and where it comes from. `digest` is the SHA-256 of the manifest with an empty digest.
+
+    `kind` says what made it; `subject` are the facts of that, such as the deletion's id, root and actor.
+    """
+
+    digest: str = ""
+    dialect: str
+    files: dict[str, FileEntry]
+    format: str
+    kind: str
+    made_at: datetime
+    schema_revision: str
+    subject: dict[str, str | None]
+    version: int
+
+    def rows_by_table(self) -> dict[str, int]:
+        """How many rows of each table; tables without any are left out."""
+        return _by_table(self.files, lambda entry: entry.rows)
+
+    def own_rows_by_table(self) -> dict[str, int]:
+        """As `rows_by_table`, of the rows that bear the bundle's own deletion."""
+        return _by_table(self.files, lambda entry: entry.own_rows)
+
+
+# Files of a bundle that hold no rows of a bundled table.
+POINTERS_FILE = "pointers.jsonl"
+DELETIONS_FILE = "deletions.jsonl"
+
+
+def _by_table(files: dict[str, FileEntry], number: Any) -> dict[str, int]:
+    return {
+        name.removesuffix(".jsonl"): number(entry)
+        for name, entry in files.items()
+        if name not in (POINTERS_FILE, DELETIONS_FILE) and number(entry)
+    }
+
+
+def manifest_text(manifest: Manifest) -> bytes:
+    """The canonical text of a manifest, with its digest."""
+    bare = msgspec.structs.replace(manifest, digest="")
+    digest = hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
+    return msgspec.json.encode(msgspec.structs.replace(manifest, digest=digest), order="sorted")
+
+
+class BundleWriter:
+    """Writes a bundle under a name of its own, which becomes the bundle's when all of it is on the disk.
+
+    Use as a context manager: what is not finished at the end of the block is removed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+        self._files: dict[str, FileEntry] = {}
+        self._open: IO[bytes] | None = None
+
+    def __enter__(self) -> "BundleWriter":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        for left in self.path.parent.glob(f".{self.path.name}.*.part"):
+            # Only a process that died leaves one; the lease keeps others from writing at the same time.
+            left.unlink(missing_ok=True)
+        descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL, _MODE)
+        self._stream: IO[bytes] = os.fdopen(descriptor, "w+b")
+        self._zip = zipfile.ZipFile(self._stream, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION_LEVEL)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        with contextlib.suppress(*_DAMAGED, OSError):
+            if self._open is not None:
+                self._open.close()
+            self._zip.close()
+        self._stream.close()
+        self._part.unlink(missing_ok=True)
+
+    def begin(self, name: str) -> "LinesWriter":
+        """A new file of the bundle; the one before it must be ended."""
+        member = zipfile.ZipInfo(name, _NO_TIME)
+        member.compress_type = zipfile.ZIP_DEFLATED
+        self._open = self._zip.open(member, "w", force_zip64=True)
+        return LinesWriter(name, self._open, self._files)
+
+    def finish(self, **facts: Any) -> Manifest:
+        """Add the manifest, bring all to the disk, and give the file its name."""
+        manifest = Manifest(files=dict(self._files), format=FORMAT, version=VERSION, **facts)
+        text = manifest_text(manifest)
+        self._zip.writestr(zipfile.ZipInfo(MANIFEST, _NO_TIME), text)
+        self._zip.close()
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+        self._part.replace(self.path)
+        _sync_folder(self.path.parent)
+        return msgspec.json.decode(text, type=Manifest)
+
+
+class LinesWriter:
+    """One file of a bundle while it is written."""
+
+    def __init__(self, name: str, stream: IO[bytes], files: dict[str, FileEntry]) -> None:
+        self._name = name
+        self._stream = stream
+        self._files = files
+        self._hash = hashlib.sha256()
+        self.rows = self._own_rows = self._size = 0
+
+    def write(self, lines: list[bytes], *, own_rows: int = 0) -> None:
+        """Add lines, of which so many are of rows that bear the bundle's own deletion."""
+        if not lines:
+            return
+        block = b"\n".join(lines) + b"\n"
+        self._hash.update(block)
+        self._stream.write(block)
+        self.rows += len(lines)
+        self._own_rows += own_rows
+        self._size += len(block)
+
+    def end(self) -> None:
+        """Close the file; the manifest will name it."""
+        self._stream.close()
+        self._files[self._name] = FileEntry(
+            rows=self.rows, own_rows=self._own_rows, size=self._size, sha256=self._hash.hexdigest()
+        )
+
+
+class BundleReader:
+    """A bundle that was checked: every file has the lines and the hash that the manifest names."""
+
+    def __init__(self, path: Path, manifest: Manifest, sha256: str) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.sha256 = sha256
+
+    def pages(self, name: str, at_most: int) -> Generator[list[bytes], None, None]:
+        """The lines of a file, so many at once; none where the bundle has no such file."""
+        if name not in self.manifest.files:
+            return
+        with _readable(self.path) as archive, archive.open(name) as stream:
+            page: list[bytes] = []
+            for line in _lines(stream):
+                page.append(line)
+                if len(page) == at_most:
+                    yield page
+                    page = []
+            if page:
+                yield page
+
+
+def open_bundle(path: Path) -> BundleReader:
+    """Check a bundle from its first byte to its last, and open it."""
+    with _readable(path) as archive:
+        manifest = _read_manifest(archive)
+        for name, entry in manifest.files.items():
+            _check_file(archive, name, entry)
+    return BundleReader(path, manifest, _hash_of(path))
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except OSError as error:
+        raise BundleRefusedError(f"{path} cannot be read: {error.strerror or error}") from error
+    except _DAMAGED as error:
+        raise BundleRefusedError(f"{path} is damaged, or no bundle at all: {error}") from error
+
+
+def _read_manifest(archive: zipfile.ZipFile) -> Manifest:
+    names = archive.namelist()
+    if MANIFEST not in names:
+        raise BundleRefusedError(f"{archive.filename} is no recovery bundle: it has no {MANIFEST}")
+    with archive.open(MANIFEST) as stream:
+        text = stream.read(_LARGEST_MANIFEST)
+    _require_known_format(archive, text)
+    try:
+        manifest = msgspec.json.decode(text, type=Manifest)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise BundleRefusedError(f"{MANIFEST} of {archive.filename} cannot be read: {error}") from error
+    if manifest_text(manifest) != text:
+        raise BundleRefusedError(f"{MANIFEST} of {archive.filename} was changed: its digest is not that of its text")
+    if sorted(names) != sorted([*manifest.files, MANIFEST]):
+        raise BundleRefusedError(f"{archive.filename} holds other files than its manifest names")
+    if unknown := [name for name in manifest.files if not _FILE_NAME.match(name)]:
+        raise BundleRefusedError(f"{archive.filename} holds a file with an impossible name: {unknown[0]!r}")
+    return manifest
+
+
+def _require_known_format(archive: zipfile.ZipFile, text: bytes) -> None:
+    class Head(msgspec.Struct):
+        format: str
+        version: int
+
+    try:
+        head = msgspec.json.decode(text, type=Head)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise BundleRefusedError(f"{MANIFEST} of {archive.filename} cannot be read: {error}") from error
+    if head.format != FORMAT:
+        raise BundleRefusedError(f"{archive.filename} is no recovery bundle: its format is {head.format!r}")
+    if head.version != VERSION:
+        raise BundleRefusedError(
+            f"{archive.filename} has version {head.version} of the format, and this Holdfast reads version {VERSION}:"
+            " use the Holdfast that made it, or a newer one"
+        )
+
+
+def _check_file(archive: zipfile.ZipFile, name: str, entry: FileEntry) -> None:
+    digest, rows, size = hashlib.sha256(), 0, 0
+    with archive.open(name) as stream:
+        while block := stream.read(_BLOCK):
+            digest.update(block)
+            rows += block.count(b"\n")
+            size += len(block)
+            if size > entry.size:
+                break
+    if (rows, size, digest.hexdigest()) != (entry.rows, entry.size, entry.sha256):
+        raise BundleRefusedError(
+            f"{name} in {archive.filename} is not what the manifest says: {rows} lines of {entry.rows},"
+            f" {size} bytes of {entry.size}, SHA-256 {digest.hexdigest()} instead of {entry.sha256}"
+        )
+
+
+def _lines(stream: IO[bytes]) -> Iterable[bytes]:
+    while line := stream.readline(_LONGEST_LINE):
+        yield line.removesuffix(b"\n")
+
+
+def _hash_of(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new name is on the disk only when its folder is.
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
