@@ -4,12 +4,12 @@ import pytest
 from sqlalchemy import CheckConstraint, ForeignKeyConstraint, Table, UniqueConstraint
 
 from holdfast.db.tables import metadata
-from holdfast.db.tables.base import Deletion, TablePolicy
+from holdfast.db.tables.base import Deletion, policy_of
 from tests.rules.schema_facts import TABLE_FACTS
 
 _each_table = pytest.mark.parametrize("table", metadata.sorted_tables, ids=lambda table: table.name)
 _LOOKUPS = {(fact.name, tuple(columns)) for fact in TABLE_FACTS for columns in fact.lookups}
-_SOFT = [table for table in metadata.sorted_tables if table.info["policy"].deletion is Deletion.SOFT]
+_SOFT = [table for table in metadata.sorted_tables if policy_of(table).deletion is Deletion.SOFT]
 
 
 def _keys(table: Table) -> dict[str, tuple[str, ...]]:
@@ -29,12 +29,8 @@ def _checks(table: Table) -> list[CheckConstraint]:
 
 @_each_table
 def test_a_table_says_how_its_rows_leave(table: Table) -> None:
-    policy = table.info.get("policy")
-    assert isinstance(policy, TablePolicy), (
-        f"{table.name} has no policy: make it with define_table(…, policy=TablePolicy(…)), and choose how its rows are"
-        " deleted, whether the recovery bundle carries them, how long they stay, and under which name they are audited"
-    )
-    assert policy.retention, f"{table.name}: name the setting that says how long its rows stay"
+    retention = policy_of(table).retention
+    assert retention, f"{table.name}: name the setting that says how long its rows stay"
 
 
 def test_the_tables_of_the_specification_are_deleted_as_it_says() -> None:

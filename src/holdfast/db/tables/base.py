@@ -69,8 +69,13 @@ def define_table(name: str, *items: SchemaItem, policy: TablePolicy) -> Table:
 
 def policy_of(table: Table) -> TablePolicy:
     """The policy that the table declares."""
-    policy = table.info["policy"]
-    assert isinstance(policy, TablePolicy)
+    policy = table.info.get("policy")
+    if not isinstance(policy, TablePolicy):
+        raise TypeError(
+            f"{table.name} has no policy: make it with define_table(…, policy=TablePolicy(…)), and choose how its rows"
+            " are deleted, whether the recovery bundle carries them, how long they stay, and under which name they are"
+            " audited"
+        )
     return policy
 
 
