@@ -4,12 +4,15 @@ import argparse
 import asyncio
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from bench import deletion
+from bench.courses import Together
 from bench.measure import BRIEF, THOROUGH, Comparison, Effort, compare, limit_side, server_side, statements_of
-from bench.population import FULL, QUICK, Population
+from bench.population import FULL, QUICK, Populated, Population
 from bench.processes import Driven, driven, memory_mib
 from bench.report import Figure, Report
 from bench.scenarios import Scenario, scenarios
@@ -25,25 +28,47 @@ _STARTS = 5
 def main() -> int:
     """Run the chosen measurements."""
     options = _options()
-    effort, size = (BRIEF, QUICK) if options.quick else (THOROUGH, FULL)
-    if options.rounds:
-        effort = Effort(rounds=options.rounds, seconds=effort.seconds, warm_up=effort.warm_up)
     report = Report(Path("bench/baselines"))
-    population = Population(size)
     for engine in options.engine or ENGINES:
-        with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder, ExitStack() as stack:
-            try:
-                stand = stack.enter_context(loaded_stand(engine, population, Path(folder)))
-            except EngineMissingError as error:
-                report.note(f"{engine}: left out. {error}")
-                continue
-            stand.settings = dict(each.split("=", 1) for each in options.setting)
-            _measure_stand(stand, population, effort, report, only=options.only)
+        try:
+            _measure_engine(engine, options, report)
+        except EngineMissingError as error:
+            report.note(f"{engine}: left out. {error}")
     report.write(Path(options.output))
     if options.save_baselines:
         report.save_baselines()
     sys.stdout.write(report.table())
     return 0
+
+
+def _measure_engine(engine: str, options: argparse.Namespace, report: Report) -> None:
+    if options.only not in ("P4", "P6"):
+        effort, population = (BRIEF, Population(QUICK)) if options.quick else (THOROUGH, Population(FULL))
+        if options.rounds:
+            effort = Effort(rounds=options.rounds, seconds=effort.seconds, warm_up=effort.warm_up)
+        with _stand(engine, population, options) as stand:
+            _measure_stand(stand, population, effort, report, only=options.only)
+    if options.only in (None, "P4"):
+        _measure_deletion(engine, options, report)
+
+
+def _measure_deletion(engine: str, options: argparse.Namespace, report: Report) -> None:
+    population = Population(QUICK)
+    rounds, projects = (2, 20) if options.quick else (deletion.ROUNDS, 1000)
+    courses = deletion.courses_for(population, rounds=options.rounds or rounds, projects=projects)
+    with _stand(engine, Together((population, courses)), options) as stand:
+        for figure in deletion.measure_deletion(stand, population, courses):
+            report.add(figure)
+
+
+@contextmanager
+def _stand(engine: str, populated: Populated, options: argparse.Namespace) -> Iterator[Stand]:
+    with (
+        tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder,
+        loaded_stand(engine, populated, Path(folder)) as stand,
+    ):
+        stand.settings = dict(each.split("=", 1) for each in options.setting)
+        yield stand
 
 
 def _measure_stand(stand: Stand, population: Population, effort: Effort, report: Report, *, only: str | None) -> None:
@@ -134,7 +159,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engine", action="append", choices=ENGINES, help="only this engine; may be repeated")
     parser.add_argument("--only", help="only scenarios with this word in their name or target")
     parser.add_argument("--setting", action="append", default=[], help="HOLDFAST_NAME=VALUE for the serving process")
-    parser.add_argument("--rounds", type=int, help="how many rounds instead of 7")
+    parser.add_argument("--rounds", type=int, help="how many rounds instead of 7, or 6 for P4")
     parser.add_argument("--output", default="build/bench.json", help="where the figures go")
     parser.add_argument("--save-baselines", action="store_true", help="keep the figures in bench/baselines")
     return parser.parse_args()

@@ -33,7 +33,8 @@ class Side(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """CPU milliseconds per request of the product and of the other side, by the median of the rounds.
+    """Milliseconds of the product and of the other side, by the median of the rounds: CPU time per request, but time
+    on the clock for what `bench.deletion` and `bench.purging` compare, where the database's part is not told.
 
     `ratio` is the median of the rounds' own ratios, product to other; `spread` their least and greatest.
     """
@@ -42,10 +43,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_round: int
     product_ms: float
     other_ms: float
-    product_database_ms: float
-    other_database_ms: float
     ratio: float
     spread: tuple[float, float]
+    product_database_ms: float | None = None
+    other_database_ms: float | None = None
 
 
 def limit_side(limit: Driven, scenario: Scenario) -> Side:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import Table, insert
@@ -43,6 +43,14 @@ class Size(msgspec.Struct, frozen=True):
 
 FULL = Size(users=10_000, groups=200, projects=1_000, forms=50_000)
 QUICK = Size(users=200, groups=10, projects=20, forms=500)
+
+
+class Populated(Protocol):
+    """What can be loaded."""
+
+    def tables(self) -> Iterator[tuple[Table, Iterator[dict[str, Any]]]]:
+        """Tables with rows, parents first. A table may come more than once."""
+        ...
 
 
 class Population:
@@ -186,7 +194,7 @@ class Population:
                 }
 
 
-async def load(database: Database, population: Population) -> int:
+async def load(database: Database, population: Populated) -> int:
     """Write all rows; how many they were."""
     total = 0
     for table, rows in population.tables():
@@ -206,7 +214,9 @@ async def load(database: Database, population: Population) -> int:
 
 @cache
 def _insert_into(table: Table, columns: tuple[str, ...]) -> Command:
-    return Command(f"bench.insert_{table.name}", insert(table).values(parameters_for(table, *columns)))
+    return Command(
+        f"bench.insert_{table.name}({','.join(columns)})", insert(table).values(parameters_for(table, *columns))
+    )
 
 
 async def _write(database: Database, command: Command, batch: list[dict[str, Any]]) -> int:

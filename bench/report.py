@@ -54,7 +54,7 @@ class Report:
 
     def table(self) -> str:
         """A Markdown table of all figures."""
-        rows = ["", "| target | engine | what | measured | bound | verdict | CPU ms: Holdfast / other | spread |"]
+        rows = ["", "| target | engine | what | measured | bound | verdict | ms: Holdfast / other | spread |"]
         rows.append("|---|---|---|---|---|---|---|---|")
         for figure in self._figures:
             costs, spread = "", ""
@@ -81,32 +81,40 @@ class Report:
         file.write_bytes(_json({"figures": self._figures, "notes": self._notes}))
 
     def save_baselines(self) -> None:
-        """Keep the figures of each engine, for later runs to compare with."""
+        """Keep the figures of each engine, for later runs to compare with; what was not measured stays as it was."""
         for engine in {figure.engine for figure in self._figures}:
-            kept = {_key(figure): round(figure.value, 3) for figure in self._figures if figure.engine == engine}
-            (self._baselines / f"{engine}.json").write_bytes(_json(kept) + b"\n")
+            measured = {_key(figure): round(figure.value, 3) for figure in self._figures if figure.engine == engine}
+            file = self._baselines / f"{engine}.json"
+            file.write_bytes(_json(_read(file) | measured) + b"\n")
 
     def _line(self, figure: Figure) -> str:
         baseline = self._baseline_of(figure)
         change = "" if baseline is None else f", baseline {baseline:.2f}"
         costs = ""
         if figure.measured is not None:
-            each = figure.measured
-            costs = (
-                f" [{each.product_ms:.3f} (database {each.product_database_ms:.3f}) against"
-                f" {each.other_ms:.3f} ({each.other_database_ms:.3f}) ms;"
-                f" {each.spread[0]:.2f}-{each.spread[1]:.2f}, {each.requests_per_round} requests a round]"
-            )
+            costs = f" [{_costs(figure.measured)}]"
         return (
             f"{figure.target} {figure.engine}: {figure.name}: {figure.value:.2f} {figure.unit}"
             f" ({figure.shown_bound} {figure.verdict}{change}){costs}"
         )
 
     def _baseline_of(self, figure: Figure) -> float | None:
-        file = self._baselines / f"{figure.engine}.json"
-        if not file.exists():
-            return None
-        return msgspec.json.decode(file.read_bytes(), type=dict[str, float]).get(_key(figure))
+        return _read(self._baselines / f"{figure.engine}.json").get(_key(figure))
+
+
+def _costs(measured: Comparison) -> str:
+    low, high = measured.spread
+    if measured.product_database_ms is None or measured.other_database_ms is None:
+        return f"{measured.product_ms:.1f} against {measured.other_ms:.1f} ms; {low:.2f}-{high:.2f}"
+    return (
+        f"{measured.product_ms:.3f} (database {measured.product_database_ms:.3f}) against"
+        f" {measured.other_ms:.3f} ({measured.other_database_ms:.3f}) ms;"
+        f" {low:.2f}-{high:.2f}, {measured.requests_per_round} requests a round"
+    )
+
+
+def _read(file: Path) -> dict[str, float]:
+    return msgspec.json.decode(file.read_bytes(), type=dict[str, float]) if file.exists() else {}
 
 
 def _key(figure: Figure) -> str:

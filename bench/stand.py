@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import psycopg
 
-from bench.population import Population, load
+from bench.population import Populated, load
 from bench.processes import Driven, cpu_seconds, driven, started
 from bench.recording import record, to_wire
 from bench.scenarios import CONNECTIONS, Scenario
@@ -138,7 +138,7 @@ class Server:
 
 
 @contextmanager
-def loaded_stand(engine: str, population: Population, folder: Path) -> Iterator[Stand]:
+def loaded_stand(engine: str, population: Populated, folder: Path) -> Iterator[Stand]:
     """Start the engine's server, make the schema and load the population. Raises EngineMissingError."""
     with ExitStack() as stack:
         pids: list[int] = []
@@ -198,7 +198,7 @@ def _answers(port: int, path: str) -> bool:
         connection.close()
 
 
-async def _fill(engine: str, database_url: str, population: Population, folder: Path) -> None:
+async def _fill(engine: str, database_url: str, population: Populated, folder: Path) -> None:
     await migrate(parse_address(database_url))
     database = open_database(instance_settings(database_url, folder))
     async with database.running():

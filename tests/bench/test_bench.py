@@ -7,10 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.courses import Courses
 from bench.population import QUICK, Population
 from bench.processes import cpu_seconds
-from bench.report import Figure
+from bench.report import Figure, Report
 from bench.scenarios import scenarios
+from holdfast.db.tables import container_repositories
 
 _ROOT = Path(__file__).parents[2]
 
@@ -23,7 +25,7 @@ def test_the_quick_run_reports_every_target_on_sqlite(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode(output.read_bytes())
     figures = report["figures"]
-    assert {figure["target"] for figure in figures} >= {"P1", "P2", "P3", "P8"}
+    assert {figure["target"] for figure in figures} >= {"P1", "P2", "P3", "P4", "P8"}
     assert {figure["name"] for figure in figures if figure["target"] in ("P1", "P2")} == {
         scenario.name for scenario in scenarios(Population(QUICK))
     }
@@ -36,6 +38,25 @@ def test_the_population_is_the_same_each_time() -> None:
     for (table, rows), (same_table, same_rows) in zip(first.tables(), second.tables(), strict=True):
         assert table is same_table
         assert list(rows) == list(same_rows)
+
+
+def test_the_courses_have_the_rows_that_a_deletion_takes() -> None:
+    courses = Courses(courses=2, projects=3, user_ids=Population(QUICK).user_ids)
+    written = sum(len(list(rows)) for table, rows in courses.tables() if table is not container_repositories)
+    assert written == 2 * courses.rows_of_a_course
+
+
+def test_a_course_of_the_target_has_76_thousand_rows() -> None:
+    courses = Courses(courses=1, projects=1000, user_ids=Population(QUICK).user_ids)
+    assert 76_000 <= courses.rows_of_a_course < 76_200
+
+
+def test_kept_figures_that_were_not_measured_stay(tmp_path: Path) -> None:
+    (tmp_path / "sqlite.json").write_text('{"P1 reads": 1.5, "P4 delete": 3.0}')
+    report = Report(tmp_path)
+    report.add(Figure("P4", "sqlite", "delete (76101 rows)", 0.4, 2.0, "x hard cascade"))
+    report.save_baselines()
+    assert msgspec.json.decode((tmp_path / "sqlite.json").read_bytes()) == {"P1 reads": 1.5, "P4 delete": 0.4}
 
 
 def test_every_scenario_sends_requests_of_callers_with_tokens() -> None:
