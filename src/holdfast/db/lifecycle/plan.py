@@ -74,6 +74,12 @@ class _Counted(msgspec.Struct, frozen=True):
     standing: int
 
 
+class _Locked(msgspec.Struct, frozen=True):
+    """The key of a row that is locked now."""
+
+    key: str
+
+
 def root_of(root_type: str, id_text: str) -> Root:
     """The root of that type and id. An unknown type, or an id with too few or too many parts, is refused."""
     if root_type not in GRAPH.root_types:
@@ -95,7 +101,13 @@ async def count_deletion(tx: Transaction, root: Root) -> Numbers:
 
 
 async def lock_root(tx: Transaction, root: Root) -> bool:
-    """Lock the root until the transaction ends; whether it is live."""
+    """Lock the root until the transaction ends; whether it is live.
+
+    A user's tokens are locked before the user: so does MariaDB whenever one of them signs a request, and the other
+    way round a busy user's deletion would meet a deadlock again and again.
+    """
+    for query in _LOCKING_TOKENS[root.type]:
+        await tx.fetch_all(query, **root.parameters)
     return bool(await tx.fetch_all(_LOCKING[root.type], **root.parameters))
 
 
@@ -141,6 +153,17 @@ def _locking(root_type: str) -> Query[Count]:
     return Query(f"deletions.lock_{_as_word(root_type)}", row, Count)
 
 
+def _locking_tokens(root_type: str) -> list[Query[_Locked]]:
+    closure = closure_of(GRAPH.root_types[root_type])
+    queries = []
+    for edge in GRAPH.cascades_from(closure.root):
+        if "revoked_at" in edge.child.c:
+            (key,) = edge.child.primary_key
+            rows = closure.reached_by(edge, key.label("key")).where(live(edge.child)).with_for_update()
+            queries.append(Query(f"deletions.lock_{edge.child.name}_of_{_as_word(root_type)}", rows, _Locked))
+    return queries
+
+
 def _count_reached(closure: Closure, edge: Edge, conditions: Iterable[ColumnElement[bool]]) -> Select[Any]:
     return closure.reached_by(edge, *_count_columns(edge.name, edge.rule, edge.child)).where(*conditions)
 
@@ -165,4 +188,5 @@ def _as_word(root_type: str) -> str:
 
 
 _COUNTING = {root_type: _counting(root_type) for root_type in GRAPH.root_types}
+_LOCKING_TOKENS = {root_type: _locking_tokens(root_type) for root_type in GRAPH.root_types}
 _LOCKING = {root_type: _locking(root_type) for root_type in GRAPH.root_types}

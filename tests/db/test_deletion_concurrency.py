@@ -1,0 +1,204 @@
+"""Marking beside writers, other deletions and restores, with real connections at the same time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from holdfast.core.actor import Actor, Origin
+from holdfast.core.clock import utc_now
+from holdfast.core.errors import HoldfastError, NotFoundError, NotSignedInError
+from holdfast.db.engines.base import Database, Transaction
+from holdfast.db.lifecycle.plan import count_deletion, lock_root, root_of
+from holdfast.db.lifecycle.trash import count_marked, find_conflicts, mark, unmark
+from holdfast.db.retries import with_retries
+from holdfast.features.accounts import service as accounts
+from holdfast.features.forms import service as forms
+from tests.db.consistency import find_inconsistencies
+from tests.factories import (
+    make_config_file,
+    make_form,
+    make_group,
+    make_member,
+    make_message,
+    make_project,
+    make_token,
+    make_user,
+)
+
+_SERVERS = ("postgresql", "mariadb")
+Work = Callable[[Transaction], Awaitable[object]]
+
+
+async def _write(database: Database, work: Work) -> None:
+    async def attempt() -> None:
+        async with database.write() as tx:
+            await work(tx)
+
+    await with_retries(attempt)
+
+
+async def _delete(database: Database, root_type: str, id_text: str, deletion_id: str) -> dict[str, int]:
+    """What a deletion marks; nothing where the root is deleted already."""
+    root = root_of(root_type, id_text)
+
+    async def attempt() -> dict[str, int]:
+        async with database.write() as tx:
+            if not await lock_root(tx, root):
+                return {}
+            return await mark(tx, root, deletion_id, utc_now())
+
+    return await with_retries(attempt)
+
+
+async def _restore(database: Database, deletion_id: str) -> dict[str, int]:
+    """What a restore brings back; nothing where it is refused."""
+
+    async def attempt() -> dict[str, int]:
+        async with database.write() as tx:
+            return {} if await find_conflicts(tx, deletion_id) else await unmark(tx, deletion_id)
+
+    return await with_retries(attempt)
+
+
+async def _marked(database: Database, deletion_id: str) -> dict[str, int]:
+    async with database.read() as tx:
+        return await count_marked(tx, deletion_id)
+
+
+class _Crowd:
+    """Writers that write until they are refused; `busy` once enough was written."""
+
+    def __init__(self, database: Database, refusal: type[HoldfastError]) -> None:
+        self._database = database
+        self._refusal = refusal
+        self._written = 0
+        self.busy = asyncio.Event()
+
+    async def write_until_refused(self, work: Work) -> None:
+        while await self._is_taken(work):
+            self._written += 1
+            if self._written >= 20:
+                self.busy.set()
+
+    async def _is_taken(self, work: Work) -> bool:
+        try:
+            await _write(self._database, work)
+        except self._refusal:
+            return False
+        return True
+
+
+@pytest.mark.conformance("X-06")
+async def test_writers_beneath_a_group_leave_no_live_row_when_it_is_deleted(database: Database) -> None:
+    u_id, g_id = await make_user(database), await make_group(database)
+    await make_member(database, u_id, g_id, "manager")
+    actor = Actor(u_id, "writer")
+    p_ids = [await make_project(database, g_id) for _ in range(3)]
+    form_ids = [await make_form(database, u_id, p_id) for p_id in p_ids]
+    crowd = _Crowd(database, NotFoundError)
+
+    async def delete() -> dict[str, int]:
+        await crowd.busy.wait()
+        return await _delete(database, "group", g_id, "course")
+
+    opening = [lambda tx, p=p: forms.open_form(tx, actor, title="t", project_id=p, message="m") for p in p_ids]
+    answering = [lambda tx, f=f: forms.add_message(tx, actor, f, "m") for f in form_ids]
+    counts, *_ = await asyncio.gather(delete(), *(crowd.write_until_refused(each) for each in opening + answering))
+    assert await find_inconsistencies(database) == []
+    assert counts == await _marked(database, "course")
+    assert counts["form_messages"] >= 10
+
+
+@pytest.mark.conformance("X-06")
+async def test_a_user_who_writes_while_being_deleted_leaves_no_live_row(database: Database) -> None:
+    u_id = await make_user(database)
+    token = await make_token(database, u_id)
+    form_id = await make_form(database, await make_user(database))
+    crowd = _Crowd(database, NotSignedInError)
+
+    async def act(tx: Transaction) -> None:
+        actor = await accounts.resolve_actor_for_change(tx, token, Origin())
+        await forms.open_form(tx, actor, title="t", message="m")
+
+    async def delete() -> dict[str, int]:
+        await crowd.busy.wait()
+        return await _delete(database, "user", u_id, "left")
+
+    counts, *_ = await asyncio.gather(delete(), *(crowd.write_until_refused(act) for _ in range(6)))
+    assert await find_inconsistencies(database) == []
+    assert counts == await _marked(database, "left")
+    assert counts["forms"] >= 20
+    async with database.read() as tx:
+        assert (await count_deletion(tx, root_of("form", form_id))).counts == {"forms": 1}
+
+
+@pytest.mark.conformance("X-06")
+async def test_deletions_that_overlap_share_the_rows_and_mark_none_twice(database: Database) -> None:
+    for round_number in range(5):
+        u_id, g_id = await make_user(database), await make_group(database)
+        others = [await make_user(database) for _ in range(2)]
+        p_id = await make_project(database, g_id)
+        for author in (u_id, *others):
+            form_id = await make_form(database, author, p_id)
+            for each in (u_id, *others):
+                await make_message(database, form_id, each)
+        roots = [("user", u_id), ("group", g_id), ("project", p_id), ("user", others[0])]
+        marked = await asyncio.gather(
+            *(_delete(database, *root, f"{round_number}-{number}") for number, root in enumerate(roots))
+        )
+        assert [await _marked(database, f"{round_number}-{number}") for number in range(4)] == marked
+        assert [sum(each.get(table, 0) for each in marked) for table in ("forms", "form_messages")] == [3, 9]
+        assert await find_inconsistencies(database) == []
+
+
+@pytest.mark.conformance("X-06")
+async def test_a_restore_beside_the_deletion_of_its_parent_leaves_no_live_row_beneath_it(database: Database) -> None:
+    for round_number in range(10):
+        p_id = await make_project(database, await make_group(database))
+        await _delete(database, "config-file", await make_config_file(database, p_id), f"file-{round_number}")
+        restored, deleted = await asyncio.gather(
+            _restore(database, f"file-{round_number}"), _delete(database, "project", p_id, f"project-{round_number}")
+        )
+        # Either the file came back first and went with its project, or it stayed deleted.
+        assert restored.get("config_files", 0) == deleted.get("config_files", 0)
+        assert await find_inconsistencies(database) == []
+
+
+async def test_of_two_restores_of_one_deletion_one_does_nothing(database: Database) -> None:
+    g_id = await make_group(database)
+    await make_project(database, g_id)
+    await _delete(database, "group", g_id, "course")
+    restored = await asyncio.gather(_restore(database, "course"), _restore(database, "course"))
+    assert sorted(restored, key=len) == [{}, {"group_list": 1, "project_list": 1}]
+
+
+@pytest.mark.conformance("X-06")
+@pytest.mark.parametrize("engine", _SERVERS, scope="session", indirect=True)
+async def test_a_deletion_waits_for_a_writer_and_takes_what_it_wrote(database: Database) -> None:
+    u_id, g_id = await make_user(database), await make_group(database)
+    await make_member(database, u_id, g_id)
+    p_id = await make_project(database, g_id)
+    async with database.write() as tx:
+        await forms.open_form(tx, Actor(u_id, "writer"), title="t", project_id=p_id)
+        deleting = asyncio.create_task(_delete(database, "group", g_id, "course"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(deleting), 0.2)
+    assert (await deleting)["forms"] == 1
+
+
+@pytest.mark.conformance("X-06")
+@pytest.mark.parametrize("engine", _SERVERS, scope="session", indirect=True)
+async def test_a_writer_waits_for_a_deletion_and_is_refused(database: Database) -> None:
+    u_id, g_id = await make_user(database), await make_group(database)
+    await make_member(database, u_id, g_id)
+    p_id = await make_project(database, g_id)
+    async with database.write() as tx:
+        await mark(tx, root_of("group", g_id), "course", utc_now())
+        writing = asyncio.create_task(
+            _write(database, lambda tx: forms.open_form(tx, Actor(u_id, "writer"), title="t", project_id=p_id))
+        )
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(writing), 0.2)
+    with pytest.raises(NotFoundError):
+        await writing
