@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from holdfast.db import jobs
 from holdfast.db.engines.base import Database
 from holdfast.db.tables import idempotency_keys
 from holdfast.worker.loop import run_one, work
-from holdfast.worker.registry import PERIODIC_JOBS, PeriodicJob
+from holdfast.worker.registry import ONE_OFF_JOBS, PERIODIC_JOBS, OneOffJob, PeriodicJob
 from tests.factories import insert_row, make_user
 from tests.instance import Instance
 
@@ -120,3 +121,96 @@ async def test_a_periodic_job_that_fails_to_the_last_comes_again(
     assert state == "waiting"
     assert "the disk is tired" in str(failure)
     assert await run_one(instance.database, instance.settings, at(moment + timedelta(hours=1)))
+
+
+async def test_a_job_with_arguments_is_run_once(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+
+    async def run(database: Database, settings: object, arguments: dict[str, Any], clock: Clock) -> int:
+        given.append(arguments)
+        return 1
+
+    monkeypatch.setitem(ONE_OFF_JOBS, "tests.once", OneOffJob("tests.once", run))
+    async with instance.database.write() as tx:
+        await jobs.enqueue(tx, "tests.once", {"deletion_id": "d1"}, clock=at(NOON))
+    assert await run_one(instance.database, instance.settings, at(NOON))
+    assert not await run_one(instance.database, instance.settings, at(NOON + timedelta(days=1)))
+    assert given == [{"deletion_id": "d1"}]
+
+
+async def test_a_job_that_must_wait_comes_again_and_has_not_failed(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def wait(*arguments: object) -> int:
+        raise jobs.PutOffError("another is first", seconds=5)
+
+    run: Callable[..., Awaitable[int]] = wait
+    monkeypatch.setitem(ONE_OFF_JOBS, "tests.waits", OneOffJob("tests.waits", run))
+    async with instance.database.write() as tx:
+        await jobs.enqueue(tx, "tests.waits", {}, clock=at(NOON))
+    for turn in range(20):
+        assert await run_one(instance.database, instance.settings, at(NOON + timedelta(seconds=5 * turn)))
+    assert not await run_one(instance.database, instance.settings, at(NOON + timedelta(seconds=99)))
+    found = await rows(instance.database, "SELECT state, attempts, failure FROM jobs")
+    assert [tuple(row) for row in found] == [("waiting", 0, None)]
+
+
+async def test_a_worker_that_is_asked_to_end_gives_its_long_job_back(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def last(*arguments: object) -> int:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return 0
+
+    run: Callable[..., Awaitable[int]] = last
+    monkeypatch.setitem(ONE_OFF_JOBS, "tests.lasts", OneOffJob("tests.lasts", run))
+    monkeypatch.setattr("holdfast.worker.loop._GRACE_SECONDS", 0.05)
+    async with instance.database.write() as tx:
+        await jobs.enqueue(tx, "tests.lasts", {}, clock=at(NOON))
+    stop = asyncio.Event()
+    running = asyncio.create_task(run_one(instance.database, instance.settings, at(NOON), stop=stop))
+    await started.wait()
+    stop.set()
+    assert await running
+    assert ended.is_set()
+    assert [tuple(row) for row in await rows(instance.database, "SELECT state, attempts FROM jobs")] == [("waiting", 0)]
+    taken_over = await jobs.claim(instance.database, 60, at(NOON))
+    assert taken_over is not None
+
+
+async def test_the_lease_of_a_long_job_is_renewed_and_its_work_ends_when_it_is_lost(
+    instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = asyncio.Event()
+
+    async def last(*arguments: object) -> int:
+        started.set()
+        await asyncio.Event().wait()
+        return 0
+
+    run: Callable[..., Awaitable[int]] = last
+    monkeypatch.setitem(ONE_OFF_JOBS, "tests.lasts", OneOffJob("tests.lasts", run))
+    monkeypatch.setattr("holdfast.worker.loop._LEASE_SECONDS", 0.3)
+    moment = NOON
+    async with instance.database.write() as tx:
+        await jobs.enqueue(tx, "tests.lasts", {}, clock=at(NOON))
+    running = asyncio.create_task(run_one(instance.database, instance.settings, lambda: moment))
+    await started.wait()
+    moment = NOON + timedelta(hours=1)
+    async with asyncio.timeout(20):
+        later = "SELECT 1 FROM jobs WHERE lease_until > '2026-03-01 12:59:00'"
+        # What is awaited is a row, not an event of this process.
+        while not await rows(instance.database, later):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        async with instance.database.write() as tx:
+            await tx.fetch_text("UPDATE jobs SET lease_token = 'another' WHERE name = 'tests.lasts'")
+        assert await running
+    assert [tuple(row) for row in await rows(instance.database, "SELECT state, lease_token FROM jobs")] == [
+        ("running", "another")
+    ]

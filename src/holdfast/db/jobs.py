@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy import and_, bindparam, insert, or_, select, update
 
 from holdfast.core.clock import Clock, utc_now
+from holdfast.core.errors import HoldfastError
 from holdfast.core.ids import ALPHABET, LONG_WIDTH, new_long_id
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.retries import with_retries
@@ -20,6 +21,14 @@ from holdfast.db.tables import jobs
 
 _LONGEST_FAILURE = 4000
 _MOST_ATTEMPTS = 8
+
+
+class PutOffError(HoldfastError):
+    """Raised by a job that cannot go on now, and has not failed: it is due again after `seconds`."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -69,6 +78,7 @@ _SETTLE = Command(
         )
     ),
 )
+_RENEW = Command("jobs.renew", update(jobs).where(_held).values(parameters_for(jobs, "lease_until", "updated_at")))
 _COUNT_WAITING: Query[Count] = count_of("jobs.count_waiting", select(jobs.c.id).where(jobs.c.state == "waiting"))
 
 
@@ -110,6 +120,16 @@ async def _claim(database: Database, lease_seconds: float, clock: Clock) -> Job 
         return held
 
 
+async def heartbeat(tx: Transaction, job: Job, lease_seconds: float, clock: Clock = utc_now) -> bool:
+    """Keep a job for another `lease_seconds` from now; False when the lease was lost."""
+    now = clock()
+    lease_until = now + timedelta(seconds=lease_seconds)
+    matched = await tx.execute(
+        _RENEW, job_id=job.id, held_token=job.lease_token, lease_until=lease_until, updated_at=now
+    )
+    return matched == 1
+
+
 async def finish(tx: Transaction, job: Job, *, next_run_at: datetime | None = None, clock: Clock = utc_now) -> bool:
     """Mark a job as done, or as due again at `next_run_at`; False when the lease was lost and nothing was marked."""
     now = clock()
@@ -132,6 +152,13 @@ async def fail(
     elif job.attempts >= _MOST_ATTEMPTS and next_run_at is not None:
         attempts, run_at = 0, next_run_at
     return await _settle(tx, job, state=state, attempts=attempts, run_at=run_at, failure=failure, now=now)
+
+
+async def put_off(tx: Transaction, job: Job, run_at: datetime, clock: Clock = utc_now) -> bool:
+    """Let a job wait until `run_at`, as if this attempt had not been."""
+    return await _settle(
+        tx, job, state="waiting", attempts=max(job.attempts - 1, 0), run_at=run_at, failure=None, now=clock()
+    )
 
 
 async def count_waiting(tx: Transaction) -> int:

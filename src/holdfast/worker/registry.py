@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -11,9 +12,11 @@ from holdfast.db import answers
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.retries import with_retries
 from holdfast.features.accounts import jobs as accounts
+from holdfast.features.deletions import jobs as deletions
 from holdfast.settings import Settings
 
 JobFunction = Callable[[Database, Settings, Clock], Awaitable[int]]
+OneOffFunction = Callable[[Database, Settings, dict[str, Any], Clock], Awaitable[int]]
 Step = Callable[[Transaction], Awaitable[int]]
 
 
@@ -23,6 +26,13 @@ class PeriodicJob(msgspec.Struct, frozen=True):
     name: str
     every: timedelta
     run: JobFunction
+
+
+class OneOffJob(msgspec.Struct, frozen=True):
+    """A job that is asked for (`db.jobs.enqueue`), with arguments. `run` returns how many rows it changed."""
+
+    name: str
+    run: OneOffFunction
 
 
 async def remove_expired_tokens(database: Database, settings: Settings, clock: Clock) -> int:
@@ -47,6 +57,16 @@ async def remove_old_answers(database: Database, settings: Settings, clock: Cloc
     return await _until_done(database, lambda tx: answers.remove_old(tx, before))
 
 
+async def resume_purges(database: Database, settings: Settings, clock: Clock) -> int:
+    """Purges whose worker died, and whose job was given up."""
+    return await _in_transaction(database, lambda tx: deletions.resume_purges(tx, clock))
+
+
+async def purge_deletion(database: Database, settings: Settings, arguments: dict[str, Any], clock: Clock) -> int:
+    """The rows of one deletion, once its recovery bundle is verified."""
+    return await deletions.purge_deletion(database, settings.resolved_bundle_dir, arguments, clock)
+
+
 async def _until_done(database: Database, step: Step) -> int:
     """Repeat a bounded step, each in its own transaction, until it finds nothing more."""
     total = 0
@@ -69,5 +89,7 @@ PERIODIC_JOBS = {
         PeriodicJob("accounts.remove_old_sign_in_failures", timedelta(hours=1), remove_old_sign_in_failures),
         PeriodicJob("accounts.set_absent_users_offline", timedelta(minutes=10), set_absent_users_offline),
         PeriodicJob("answers.remove_old", timedelta(hours=1), remove_old_answers),
+        PeriodicJob("deletions.resume_purges", timedelta(minutes=10), resume_purges),
     )
 }
+ONE_OFF_JOBS = {job.name: job for job in (OneOffJob("deletions.purge", purge_deletion),)}

@@ -63,6 +63,7 @@ class Pace(msgspec.Struct, frozen=True):
 
 # On SQLite the purge holds the one writer, and others wait for each of its transactions.
 PACES = {"sqlite": Pace(200, 0.02, 1.0), "postgresql": Pace(500, 0.1, 0.5), "mariadb": Pace(500, 0.1, 0.5)}
+_NO_BUNDLE = {"bundle_path": None, "bundle_sha256": None, "bundle_verified_at": None}
 _FIRST_ROWS = 50
 _FEWEST_ROWS = 5
 
@@ -128,7 +129,7 @@ async def purge(
     except LeaseLostError:
         raise
     except PurgeWaitsError:
-        await purging.step_back(held)
+        await purging.step_back()
         raise
     except BaseException:
         await purging.release()
@@ -153,13 +154,14 @@ class _Purging:
         self._planned: Counter[str] = Counter()
         self._actual: Counter[str] = Counter()
         self._set_null: dict[str, int] = {}
+        self._state_before = ""
         self.removed = 0
 
     async def take_lease(self) -> HeldDeletion | None:
         """Take the deletion for this worker; None where nothing is left to do."""
         held = await self._in_transaction(self._take_lease)
         if held is not None and await self._in_transaction(self._must_wait):
-            await self.step_back(held)
+            await self.step_back()
             raise PurgeWaitsError("another deletion is being purged: this one comes after it")
         return held
 
@@ -170,17 +172,10 @@ class _Purging:
             return None
         if found.state == "purging" and found.lease_until is not None and found.lease_until > now:
             raise PurgeWaitsError("another worker purges this deletion")
-        if found.state != "purging":
-            # A bundle made before anything was removed may be out of date; one after it holds rows that are gone.
-            keep = found.state == "failed"
-            await tx.execute(
-                statements.SET_BUNDLE,
-                deletion_id=found.id,
-                bundle_path=found.bundle_path if keep else None,
-                bundle_sha256=found.bundle_sha256 if keep else None,
-                bundle_verified_at=None,
-                updated_at=now,
-            )
+        self._state_before = found.state
+        if found.state == "deleted":
+            # A bundle made before anything was removed may be out of date.
+            await tx.execute(statements.FORGET_BUNDLE, deletion_id=found.id, updated_at=now, **_NO_BUNDLE)
         await tx.execute(
             statements.TAKE_LEASE,
             deletion_id=found.id,
@@ -200,16 +195,16 @@ class _Purging:
         others = await tx.fetch_all(statements.OTHER_PURGES, deletion_id=self._deletion_id)
         return any(other.bundle_verified_at is not None or other.id < self._deletion_id for other in others)
 
-    async def step_back(self, held: HeldDeletion) -> None:
+    async def step_back(self) -> None:
         """Undo `take_lease`."""
-        if held.bundle_verified_at is None:
-            await self.settle("deleted" if held.bundle_path is None else "failed", None)
-        else:
+        if self._state_before == "purging":
             await self.release()
+        else:
+            await self.settle(self._state_before, None)
 
     async def run(self, held: HeldDeletion) -> None:
         """Make the bundle, unless the removal had begun, remove its rows, and check what is left."""
-        if held.bundle_verified_at is None:
+        if self._state_before != "purging" or held.bundle_verified_at is None:
             reader = (await self._prepare(held)).reader
         else:
             reader = await self._reopen(held)
@@ -225,7 +220,8 @@ class _Purging:
 
     async def _prepare(self, held: HeldDeletion) -> Bundle:
         """The verified bundle, and the transaction after which rows may go."""
-        earlier = await self._reopen(held) if held.bundle_path is not None else None
+        # Where an earlier run removed rows, its bundle is the only place that has them.
+        earlier = await self._reopen(held) if held.bundle_verified_at is not None else None
         for _ in range(_MOST_BUNDLES):
             bundle = await write_bundle(
                 self._database,

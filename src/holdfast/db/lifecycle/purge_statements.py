@@ -94,7 +94,7 @@ def _change(name: str, *columns: str, held: bool = True) -> Command:
 
 
 TAKE_LEASE = _change("purge.take_lease", "state", "failure", "lease_token", "lease_until", held=False)
-SET_BUNDLE = _change("purge.set_bundle", "bundle_path", "bundle_sha256", "bundle_verified_at", held=False)
+FORGET_BUNDLE = _change("purge.forget_bundle", "bundle_path", "bundle_sha256", "bundle_verified_at", held=False)
 RENEW_LEASE = _change("purge.renew_lease", "lease_until")
 BEGIN_REMOVAL = _change(
     "purge.begin_removal",

@@ -129,7 +129,8 @@ async def request_purge(tx: Transaction, actor: Actor, deletion_id: str, *, cloc
         raise PurgeRefusedError(f"this deletion is {deletion.state}: there is nothing to purge")
     if deletion.state == "purging":
         return deletion
-    await jobs.enqueue(tx, PURGE_JOB, {"deletion_id": deletion_id}, clock=clock)
+    arguments = {"deletion_id": deletion_id, "actor_id": actor.user_id, "actor_name": actor.username}
+    await jobs.enqueue(tx, PURGE_JOB, arguments, clock=clock)
     await audit.record(
         tx,
         actor,
