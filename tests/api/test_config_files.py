@@ -328,12 +328,13 @@ async def test_an_update_keeps_the_ids_of_what_stays(cast: Cast) -> None:
 
 
 @pytest.mark.conformance("F-04")
-async def test_what_an_update_removes_is_one_deletion_that_can_be_restored(cast: Cast) -> None:
+async def test_what_an_update_removes_is_one_deletion_of_its_own(cast: Cast) -> None:
     before = await create(cast, documents(WEB, SERVICE, SETTINGS))
     await replace(cast, before, SERVICE)
     async with cast.database.read() as tx:
         ((deletion_id, counts, root),) = await tx.fetch_text(
-            "SELECT id, planned_counts, root_id FROM deletions WHERE root_type = 'config-file' AND state = 'deleted'"
+            "SELECT id, planned_counts, root_id FROM deletions"
+            " WHERE root_type = 'config-file-update' AND state = 'deleted'"
         )
     assert (counts, root) == ('{"resources":2}', before["cf_id"])
     of_deletion = f"deletion_id = '{deletion_id}' AND deleted_at IS NOT NULL"

@@ -3,110 +3,25 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
 import pytest
 
 from holdfast.core.ids import new_long_id
-from holdfast.db.tables import container_repositories, container_tags, course_workloads, resources
+from holdfast.db.tables import container_repositories, container_tags
 from tests.api.cast import audit_entries, count_rows
+from tests.api.deletion_course import Course, delete, plan_of, restore
 from tests.factories import (
     insert_row,
-    make_config_file,
     make_form,
-    make_group,
     make_image_request,
-    make_member,
     make_message,
-    make_project,
     make_rule,
-    make_super_admin,
-    make_token,
-    make_user,
 )
 from tests.instance import Instance
-
-
-class Course:
-    """A group with a project that holds one of everything, its people, and an outsider; a client for each."""
-
-    def __init__(self, instance: Instance) -> None:
-        self.instance = instance
-        self.database = instance.database
-        self.ids: dict[str, str] = {}
-
-    async def fill(self) -> "Course":
-        database = self.database
-        self.g_id = await make_group(database, "physics")
-        self.p_id = await make_project(database, self.g_id, "course", gpu_quota=4)
-        self.root_id = await make_super_admin(database, "root")
-        for username, role in (("head", "admin"), ("teacher", "manager"), ("student", "user"), ("outsider", None)):
-            self.ids[username] = await make_user(database, username)
-            if role is not None:
-                await make_member(database, self.ids[username], self.g_id, role)
-        self.ids["root"] = self.root_id
-        self.root = await self.client_of(self.root_id)
-        self.head = await self.client_of(self.ids["head"])
-        self.teacher = await self.client_of(self.ids["teacher"])
-        self.student = await self.client_of(self.ids["student"])
-        self.outsider = await self.client_of(self.ids["outsider"])
-        return self
-
-    async def client_of(self, u_id: str) -> httpx.AsyncClient:
-        return self.instance.client(await make_token(self.database, u_id))
-
-    async def add_workload(self, user_id: str, status: str = "Succeeded", **values: Any) -> str:
-        row = {
-            "id": new_long_id(),
-            "user_id": user_id,
-            "project_id": self.p_id,
-            "name": "training",
-            "namespace": "course",
-            "image": "docker.io/library/python:3.13",
-            "status": status,
-            "k8s_pod_name": f"pod-{new_long_id()}",
-        } | values
-        await insert_row(self.database, course_workloads, **row)
-        return str(row["id"])
-
-    async def add_file(self, filename: str = "web.yaml", number_of_resources: int = 2) -> str:
-        cf_id = await make_config_file(self.database, self.p_id, filename)
-        for number in range(number_of_resources):
-            await insert_row(
-                self.database,
-                resources,
-                r_id=new_long_id(),
-                cf_id=cf_id,
-                type="pod",
-                name=f"pod/{number}",
-                parsed_yaml={"kind": "Pod"},
-            )
-        return cf_id
 
 
 @pytest.fixture
 async def course(instance: Instance) -> Course:
     return await Course(instance).fill()
-
-
-async def plan_of(client: httpx.AsyncClient, noun: str, id_text: str) -> dict[str, Any]:
-    answer = await client.post("/deletion-plans", json={"type": noun, "id": id_text})
-    assert answer.status_code == 200, answer.text
-    plan: dict[str, Any] = answer.json()
-    return plan
-
-
-async def delete(client: httpx.AsyncClient, path: str, noun: str, id_text: str, **params: Any) -> dict[str, Any]:
-    """Look at the plan, then delete with its token; what went is what was planned."""
-    plan = await plan_of(client, noun, id_text)
-    answer = await client.delete(path, params={"plan": plan["token"], **params})
-    assert answer.status_code == 200, answer.text
-    deleted: dict[str, Any] = answer.json()
-    assert deleted["counts"] == plan["counts"]
-    return deleted
-
-
-async def restore(client: httpx.AsyncClient, deletion_id: str, **body: Any) -> httpx.Response:
-    return await client.post(f"/deletions/{deletion_id}/restore", json=body)
 
 
 Maker = Callable[[Course], Awaitable[tuple[str, str, dict[str, int]]]]
@@ -233,3 +148,97 @@ async def test_everything_is_deleted_with_what_hangs_on_it_and_comes_back(course
     again = await restore(course.root, deletion_id)
     assert (again.status_code, again.json()["counts"]) == (200, {})
     assert [entry[0] for entry in await audit_entries(course.instance, noun)] == ["delete", "restore"]
+
+
+async def test_the_plan_is_a_tree_that_people_understand(course: Course) -> None:
+    await course.add_file()
+    form_id = await make_form(course.database, course.ids["student"], course.p_id)
+    await make_message(course.database, form_id, course.ids["teacher"])
+    plan = await plan_of(course.root, "group", course.g_id)
+
+    def written(node: dict[str, Any], depth: int = 0) -> list[str]:
+        line = f"{'  ' * depth}{node['count']} {node['label']} ({node['type']})"
+        return [line, *(each for child in node["children"] for each in written(child, depth + 1))]
+
+    assert written(plan["tree"]) == [
+        "1 physics (group)",
+        "  1 projects (project)",
+        "    1 config files (config-file)",
+        "      2 resources (resource)",
+        "    1 forms (form)",
+        "      1 messages (form-message)",
+        "  3 memberships (member)",
+    ]
+
+
+async def test_a_plan_tells_pointers_earlier_deletions_and_audit_rows(course: Course) -> None:
+    database, reviewer = course.database, course.ids["head"]
+    request_id = await make_image_request(
+        database, course.ids["student"], course.p_id, status="approved", reviewer_id=reviewer
+    )
+    form_id = await make_form(database, reviewer)
+    await delete(course.root, f"/forms/{form_id}", "form", form_id)
+    await course.head.patch(f"/projects/{course.p_id}", json={"description": "new"})
+    plan = await plan_of(course.root, "user", reviewer)
+    assert plan["set_null"] == {"image_requests.reviewer_id": 1}
+    assert plan["already_deleted"] == {"forms": 1}
+    assert plan["at_purge"] == {"audit_logs": 1}
+    deleted = await delete(course.root, f"/users/{reviewer}", "user", reviewer, take_along=True)
+    seen = (await course.root.get(f"/image-requests/{request_id}")).json()
+    assert seen["reviewer_id"] is None
+    assert await count_rows(course.instance, "image_requests", f"reviewer_id = '{reviewer}'") == 1
+    assert (await restore(course.root, deleted["deletion_id"])).status_code == 200
+    assert (await course.root.get(f"/image-requests/{request_id}")).json()["reviewer_id"] == reviewer
+    assert (await course.root.get(f"/forms/{form_id}")).status_code == 404
+
+
+async def test_a_plan_is_good_only_while_its_numbers_stay(course: Course) -> None:
+    cf_id = await course.add_file()
+    path = f"/projects/{course.p_id}"
+    plan = await plan_of(course.head, "project", course.p_id)
+    await make_form(course.database, course.ids["student"], course.p_id)
+    answer = await course.head.delete(path, params={"plan": plan["token"]})
+    assert answer.status_code == 409
+    problem = answer.json()
+    assert problem["code"] == "plan_changed"
+    assert problem["plan"]["counts"] == plan["counts"] | {"forms": 1}
+    assert problem["plan"]["token"] != plan["token"]
+    other = await plan_of(course.head, "config-file", cf_id)
+    assert (await course.head.delete(path, params={"plan": other["token"]})).status_code == 409
+    assert (await course.head.get(path)).status_code == 200
+    assert (await course.head.delete(path, params={"plan": problem["plan"]["token"]})).status_code == 200
+
+
+async def test_a_plan_leaves_no_trace(course: Course) -> None:
+    await plan_of(course.root, "group", course.g_id)
+    assert await count_rows(course.instance, "deletions") == 0
+    assert await count_rows(course.instance, "audit_logs") == 0
+
+
+async def test_a_malformed_plan_is_refused(course: Course) -> None:
+    for body in (
+        {"type": "planet", "id": "x"},
+        {"type": "user"},
+        {"type": "member", "id": course.g_id},
+        {"type": "user", "id": "\u0000"},
+    ):
+        assert (await course.root.post("/deletion-plans", json=body)).status_code == 400, body
+    assert (await course.root.post("/deletion-plans", json={"type": "user", "id": "nobody"})).status_code == 404
+    token = {"plan": "no token\u0000"}
+    assert (await course.root.delete(f"/projects/{course.p_id}", params=token)).status_code == 400
+
+
+async def test_a_stale_version_is_not_deleted(course: Course) -> None:
+    path = f"/projects/{course.p_id}"
+    etag = (await course.head.get(path)).headers["ETag"]
+    await course.head.patch(path, json={"description": "new"})
+    assert (await course.head.delete(path, headers={"If-Match": etag})).status_code == 412
+    etag = (await course.head.get(path)).headers["ETag"]
+    assert (await course.head.delete(path, headers={"If-Match": etag})).status_code == 200
+
+
+async def test_a_message_is_deleted_on_its_own_form_only(course: Course) -> None:
+    path, message_id, _ = await _a_message(course)
+    other = await make_form(course.database, course.ids["student"], course.p_id)
+    assert (await course.root.delete(f"/forms/{other}/messages/{message_id}")).status_code == 404
+    assert (await course.root.delete(path)).status_code == 200

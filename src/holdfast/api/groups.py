@@ -50,6 +50,7 @@ class ChangeGroup(msgspec.Struct, forbid_unknown_fields=True):
 
     group_name: Name100 | UnsetType = UNSET
     description: Description | UnsetType | None = UNSET
+    deletion_protected: bool | UnsetType = UNSET
 
 
 class AddMember(msgspec.Struct, forbid_unknown_fields=True):
@@ -113,7 +114,7 @@ async def get_group(
     return Response(content=group, headers={"ETag": version_of(group.updated_at)})
 
 
-@patch("/{g_id:str}", summary="Change a group's name or description (admins of the group)")
+@patch("/{g_id:str}", summary="Change a group's name, description or protection (its admins)")
 async def change_group(request: ApiRequest, g_id: PathId, data: JSONBody[ChangeGroup]) -> Response[Group]:
     changes, if_match = changes_of(data), if_match_of(request)
     group = await _door.write(

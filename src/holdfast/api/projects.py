@@ -55,6 +55,7 @@ class ChangeProject(msgspec.Struct, forbid_unknown_fields=True):
     description: Description | UnsetType | None = UNSET
     gpu_quota: GpuQuota | UnsetType = UNSET
     allow_privileged: bool | UnsetType = UNSET
+    deletion_protected: bool | UnsetType = UNSET
 
 
 @get("/", summary="Projects of your groups")
@@ -113,7 +114,7 @@ async def get_project(
     return Response(content=project, headers={"ETag": version_of(project.updated_at)})
 
 
-@patch("/{p_id:str}", summary="Change a project's name, description, GPU quota or privileges")
+@patch("/{p_id:str}", summary="Change a project's name, description, quota, privileges or protection")
 async def change_project(request: ApiRequest, p_id: PathId, data: JSONBody[ChangeProject]) -> Response[Project]:
     changes, if_match = changes_of(data), if_match_of(request)
     project = await _door.write(

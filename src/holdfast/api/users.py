@@ -82,13 +82,14 @@ class CreatedUser(User, frozen=True):
 
 
 class ChangeUser(msgspec.Struct, forbid_unknown_fields=True):
-    """What is to change; fields left out stay. `username`, `type` and `status` take a super administrator."""
+    """What is to change; fields left out stay. All but the name and the address take a super administrator."""
 
     username: Username | UnsetType = UNSET
     full_name: FullName | UnsetType | None = UNSET
     email: Email | UnsetType | None = UNSET
     type: UserType | UnsetType = UNSET
     status: UserStatus | UnsetType = UNSET
+    deletion_protected: bool | UnsetType = UNSET
 
 
 class ChangePassword(msgspec.Struct, forbid_unknown_fields=True):
@@ -160,7 +161,7 @@ async def get_user(request: ApiRequest, u_id: PathId, include_deleted: IncludeDe
     return versioned(request, await _door.read(request, lambda tx, actor: accounts.get_user(tx, actor, u_id)))
 
 
-@patch("/{u_id:str}", summary="Change a profile; also name, type and status as super administrator")
+@patch("/{u_id:str}", summary="Change a profile; also name, type, status and protection as super administrator")
 async def change_user(request: ApiRequest, u_id: PathId, data: JSONBody[ChangeUser]) -> Response[User]:
     changes, if_match = changes_of(data), if_match_of(request)
     user = await _door.write(

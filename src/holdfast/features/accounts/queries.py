@@ -84,6 +84,7 @@ _USER_COLUMNS = (
     users.c.type,
     users.c.status,
     users.c.must_change_password,
+    users.c.deletion_protected,
     IS_SUPER_ADMIN.label("is_super_admin"),
     users.c.created_at,
     users.c.updated_at,
@@ -185,7 +186,7 @@ UPDATE_USER = Command(
     "accounts.update_user",
     update(users)
     .where(users.c.u_id == _u_id)
-    .values(new_value(users, "username", "email", "full_name", "type", "status", "updated_at")),
+    .values(new_value(users, "username", "email", "full_name", "type", "status", "deletion_protected", "updated_at")),
 )
 UPDATE_PROFILE = Command(
     "accounts.update_profile",

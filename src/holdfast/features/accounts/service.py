@@ -29,7 +29,7 @@ from holdfast.features.accounts.types import Session, User, UserAccess, UserName
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
 
-_CHANGEABLE = ("username", "email", "full_name", "type", "status")
+_CHANGEABLE = ("username", "email", "full_name", "type", "status", "deletion_protected")
 
 
 async def resolve_actor(tx: Transaction, token: str, origin: Origin, clock: Clock = utc_now) -> Actor:
@@ -97,6 +97,7 @@ def new_user(
         type=type,
         status=status,
         must_change_password=must_change_password,
+        deletion_protected=False,
         is_super_admin=False,
         created_at=now,
         updated_at=now,
@@ -161,7 +162,7 @@ async def change_user(
     if_match: str | None = None,
     clock: Clock = utc_now,
 ) -> User:
-    """Change the profile (the user themselves), or also name, type and status (super administrators).
+    """Change the profile (the user themselves), or also name, type, status and protection (super administrators).
 
     Status `delete` disables the account: it works no more at the next request, and its tokens end for good.
     """

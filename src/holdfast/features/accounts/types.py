@@ -22,7 +22,10 @@ class Session(msgspec.Struct, frozen=True):
 
 
 class User(Deletable, frozen=True):
-    """A user, without the password. Status `delete` is a disabled account."""
+    """A user, without the password. Status `delete` is a disabled account.
+
+    `deletion_protected`: a deletion of the user is refused until a super administrator lifts that.
+    """
 
     u_id: str
     username: str
@@ -31,6 +34,7 @@ class User(Deletable, frozen=True):
     type: str
     status: str
     must_change_password: bool
+    deletion_protected: bool
     is_super_admin: bool
     created_at: datetime
     updated_at: datetime

@@ -28,7 +28,7 @@ _REFUSALS = {
 
 async def restore(tx: Transaction, actor: Actor, deletion: DeletionRow, *, rename: bool, clock: Clock) -> Restored:
     """Bring the rows of a locked deletion back. Restoring twice does nothing."""
-    if deletion.root_type == FILE_UPDATE:
+    if _is_file_update(deletion):
         raise RestoreRefusedError(
             "this deletion holds what an update of the config file left out: put the earlier content back instead"
         )
@@ -67,6 +67,12 @@ async def restore(tx: Transaction, actor: Actor, deletion: DeletionRow, *, renam
         clock=clock,
     )
     return Restored(deletion_id=deletion.id, counts=counts, renamed=renamed)
+
+
+def _is_file_update(deletion: DeletionRow) -> bool:
+    """Earlier versions put those down as deletions of the file."""
+    is_without_file = "config_files" not in (deletion.actual_counts or {})
+    return deletion.root_type == FILE_UPDATE or (deletion.root_type == "config-file" and is_without_file)
 
 
 async def _get_restorable(tx: Transaction, actor: Actor, deletion: DeletionRow) -> RootAccess | None:

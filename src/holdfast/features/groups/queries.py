@@ -49,6 +49,7 @@ _GROUP = select(
     group_list.c.g_id,
     group_list.c.group_name,
     group_list.c.description,
+    group_list.c.deletion_protected,
     group_list.c.created_at,
     group_list.c.updated_at,
     _member_count.label("member_count"),
@@ -73,6 +74,7 @@ _ACCESS = select(
     group_list.c.g_id,
     group_list.c.group_name,
     group_list.c.description,
+    group_list.c.deletion_protected,
     group_list.c.updated_at,
     role_of_actor(group_list.c.g_id).label("actor_role"),
 ).where(group_list.c.g_id == _g_id, live(group_list))
@@ -95,7 +97,7 @@ UPDATE_GROUP = Command(
     "groups.update_group",
     update(group_list)
     .where(group_list.c.g_id == _g_id)
-    .values(new_value(group_list, "group_name", "description", "updated_at")),
+    .values(new_value(group_list, "group_name", "description", "deletion_protected", "updated_at")),
 )
 
 # Of the groups of one page: one statement, however many they are.

@@ -19,6 +19,8 @@ from holdfast.features.groups import policy, queries
 from holdfast.features.groups.errors import GroupForbiddenError, GroupNotFoundError, ReservedNameError
 from holdfast.features.groups.types import Group, GroupAccess, MemberName, UserGroup
 
+_CHANGEABLE = ("group_name", "description", "deletion_protected")
+
 
 async def create_group(
     tx: Transaction, actor: Actor, *, group_name: str, description: str | None = None, clock: Clock = utc_now
@@ -38,6 +40,7 @@ async def create_group(
         g_id=g_id,
         group_name=name,
         description=description,
+        deletion_protected=False,
         created_at=now,
         updated_at=now,
         member_count=0,
@@ -118,7 +121,7 @@ async def change_group(
     if_match: str | None = None,
     clock: Clock = utc_now,
 ) -> Group:
-    """Change the name or the description; admins of the group."""
+    """Change the name, the description or the protection from deletion; admins of the group."""
     access = await get_access_alone(tx, actor, g_id)
     require_admin(actor, access)
     require_version(access.updated_at, if_match)
@@ -127,7 +130,7 @@ async def change_group(
         wanted["group_name"] = _checked_new_name(access, wanted["group_name"])
     new = {name: value for name, value in wanted.items() if getattr(access, name) != value}
     if new:
-        values = {f"new_{name}": new.get(name, getattr(access, name)) for name in ("group_name", "description")}
+        values = {f"new_{name}": new.get(name, getattr(access, name)) for name in _CHANGEABLE}
         await tx.execute(
             queries.UPDATE_GROUP, g_id=g_id, new_updated_at=next_version(access.updated_at, clock()), **values
         )

@@ -26,6 +26,7 @@ class Group(UnfrozenDeletable):
     g_id: str
     group_name: str
     description: str | None
+    deletion_protected: bool
     created_at: datetime
     updated_at: datetime
     member_count: int
@@ -40,6 +41,7 @@ class GroupAccess(msgspec.Struct, frozen=True):
     g_id: str
     group_name: str
     description: str | None
+    deletion_protected: bool
     updated_at: datetime
     actor_role: str | None
 

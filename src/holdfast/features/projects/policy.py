@@ -24,6 +24,11 @@ def can_change(actor: Actor, actor_role: str | None) -> bool:
     return actor.is_super_admin or is_staff(actor_role)
 
 
+def can_protect(actor: Actor, actor_role: str | None) -> bool:
+    """Who may delete it says whether it may be deleted: admins of the owning group."""
+    return actor.is_super_admin or actor_role == "admin"
+
+
 def can_grant(actor: Actor, fields: Iterable[str]) -> bool:
     """Whether the actor may give these fields a new value, as far as quota and privileges are among them."""
     return actor.is_super_admin or not GRANTS.keys() & set(fields)

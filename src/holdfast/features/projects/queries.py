@@ -32,6 +32,7 @@ _SUMMARY = (
         group_list.c.group_name,
         project_list.c.gpu_quota,
         project_list.c.allow_privileged,
+        project_list.c.deletion_protected,
         project_list.c.created_at,
         project_list.c.updated_at,
     )
@@ -109,6 +110,7 @@ FIND_FOR_CHANGE = Query(
         project_list.c.g_id,
         project_list.c.gpu_quota,
         project_list.c.allow_privileged,
+        project_list.c.deletion_protected,
         project_list.c.updated_at,
         role_of_actor(project_list.c.g_id).label("actor_role"),
     )
@@ -128,12 +130,14 @@ FIND_OWNING_GROUP = Query(
     OwningGroup,
 )
 
-_CHANGEABLE = ("project_name", "description", "gpu_quota", "allow_privileged", "updated_at")
+_SETTABLE = ("project_name", "description", "gpu_quota", "allow_privileged", "updated_at")
 INSERT_PROJECT = Command(
     "projects.insert_project",
-    insert(project_list).values(parameters_for(project_list, "p_id", "g_id", "created_at", *_CHANGEABLE)),
+    insert(project_list).values(parameters_for(project_list, "p_id", "g_id", "created_at", *_SETTABLE)),
 )
 UPDATE_PROJECT = Command(
     "projects.update_project",
-    update(project_list).where(project_list.c.p_id == _p_id).values(new_value(project_list, *_CHANGEABLE)),
+    update(project_list)
+    .where(project_list.c.p_id == _p_id)
+    .values(new_value(project_list, *_SETTABLE, "deletion_protected")),
 )

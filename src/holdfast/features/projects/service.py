@@ -63,6 +63,7 @@ async def create_project(
         group_name=group.group_name,
         gpu_quota=gpu_quota,
         allow_privileged=allow_privileged,
+        deletion_protected=False,
         created_at=now,
         updated_at=now,
         gpus_in_use=0,
@@ -111,7 +112,7 @@ async def change_project(
     if_match: str | None = None,
     clock: Clock = utc_now,
 ) -> Project:
-    """Change name and description (staff of the group), quota and privileges (super administrators).
+    """Change name and description (staff), protection (admins), quota and privileges (super administrators).
 
     A quota below what is in use is allowed: it holds back new workloads and touches none that runs.
     """
@@ -122,6 +123,8 @@ async def change_project(
         raise ProjectForbiddenError("only managers and admins of the project's group change it")
     new = {name: value for name, value in changes.items() if getattr(project, name) != value}
     _check_grants(actor, new)
+    if "deletion_protected" in new and not policy.can_protect(actor, project.actor_role):
+        raise ProjectForbiddenError("only admins of the project's group protect it from deletion, or lift that")
     require_version(project.updated_at, if_match)
     if new:
         await _update(tx, project, new, clock)
@@ -162,7 +165,7 @@ def _check_grants(actor: Actor, fields: list[str] | dict[str, Any]) -> None:
 
 
 async def _update(tx: Transaction, project: ProjectForChange, new: dict[str, Any], clock: Clock) -> None:
-    names = ("project_name", "description", "gpu_quota", "allow_privileged")
+    names = ("project_name", "description", "gpu_quota", "allow_privileged", "deletion_protected")
     values = {f"new_{name}": new.get(name, getattr(project, name)) for name in names}
     updated_at = next_version(project.updated_at, clock())
     await tx.execute(queries.UPDATE_PROJECT, p_id=project.p_id, new_updated_at=updated_at, **values)

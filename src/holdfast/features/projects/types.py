@@ -17,6 +17,7 @@ class ProjectSummary(Deletable, frozen=True):
     group_name: str
     gpu_quota: int
     allow_privileged: bool
+    deletion_protected: bool
     created_at: datetime
     updated_at: datetime
 
@@ -31,6 +32,7 @@ class Project(Deletable, frozen=True):
     group_name: str
     gpu_quota: int
     allow_privileged: bool
+    deletion_protected: bool
     created_at: datetime
     updated_at: datetime
     gpus_in_use: int
@@ -57,6 +59,7 @@ class ProjectForChange(msgspec.Struct, frozen=True):
     g_id: str
     gpu_quota: int
     allow_privileged: bool
+    deletion_protected: bool
     updated_at: datetime
     actor_role: str | None
 
