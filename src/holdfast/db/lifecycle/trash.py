@@ -241,6 +241,7 @@ COUNT_MARKED = Query(
         )
     ),
     _Marked,
+    heavy=True,
 )
 
 
