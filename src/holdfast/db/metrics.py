@@ -17,6 +17,9 @@ slow_statements = Counter("holdfast_slow_statements", "Statements above the slow
 transactions_retried = Counter(
     "holdfast_transactions_retried", "Transactions run again after a conflict or a lost connection.", ["reason"]
 )
+purge_transaction_seconds = Histogram(
+    "holdfast_purge_transaction_seconds", "How long a purge held a transaction open, to its end.", buckets=_BUCKETS
+)
 pool_open = Gauge("holdfast_pool_open_connections", "Connections open now.", ["pool"])
 pool_in_use = Gauge("holdfast_pool_in_use_connections", "Connections lent out now.", ["pool"])
 pool_waiting = Gauge("holdfast_pool_waiting", "Requests waiting for a connection now.", ["pool"])

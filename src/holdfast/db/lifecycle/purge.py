@@ -20,6 +20,7 @@ from sqlalchemy import Table
 from holdfast.core.clock import Clock, utc_now
 from holdfast.core.errors import ConflictError
 from holdfast.core.ids import new_long_id
+from holdfast.db import metrics
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.lifecycle import purge_statements as statements
 from holdfast.db.lifecycle.bundle import (
@@ -293,7 +294,7 @@ class _Purging:
         for edge in POINTERS:
             ours = [each for each in pointers if (each.table, each.column) == (edge.child.name, edge.column.name)]
             if ours:
-                keys = key_parameters(edge.child, [tuple(each.key) for each in ours])
+                keys = key_parameters([tuple(each.key) for each in ours])
                 values = sorted({each.value for each in ours})
                 await tx.execute(statements.UNLINK[edge.name], **keys, values=values)
         await self._update(tx, statements.RENEW_LEASE, lease_until=self._lease_end())
@@ -322,7 +323,7 @@ class _Purging:
         return await self._rest(started)
 
     async def _remove_chunk(self, table: Table, keys: list[KeyValues], tx: Transaction) -> int:
-        parameters = key_parameters(table, keys)
+        parameters = key_parameters(keys)
         if any(edge.parent is table for edge in GRAPH.edges):
             # Once they are locked nobody makes a child of them, which the engine's own cascade would take unseen.
             await tx.fetch_all(statements.LOCK_ROWS[table.name], **parameters)
@@ -367,7 +368,7 @@ class _Purging:
         if not rows:
             return 0
         width = len(child.primary_key.columns)
-        parameters = key_parameters(child, [(row.key_0, row.key_1)[:width] for row in rows])
+        parameters = key_parameters([(row.key_0, row.key_1)[:width] for row in rows])
         await tx.execute(statements.REMOVE_ROWS[child.name], **parameters)
         await self._update(tx, statements.RENEW_LEASE, lease_until=self._lease_end())
         return len(rows)
@@ -483,7 +484,10 @@ class _Purging:
     async def _in_transaction(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
         async def attempt() -> Result:
             async with self._database.write() as tx:
-                return await work(tx)
+                started = time.monotonic()
+                result = await work(tx)
+            metrics.purge_transaction_seconds.observe(time.monotonic() - started)
+            return result
 
         return await with_retries(attempt)
 
