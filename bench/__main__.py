@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from bench import deletion
+from bench import deletion, purging
 from bench.courses import Together
 from bench.measure import BRIEF, THOROUGH, Comparison, Effort, compare, limit_side, server_side, statements_of
 from bench.population import FULL, QUICK, Populated, Population
@@ -23,6 +23,8 @@ _MOST_STATEMENTS = 4
 _START_SECONDS = 2.0
 _MEMORY_MIB = 120.0
 _STARTS = 5
+# Of 76 rows each.
+_PROJECTS_OF_A_MILLION = 13_157
 
 
 def main() -> int:
@@ -50,6 +52,8 @@ def _measure_engine(engine: str, options: argparse.Namespace, report: Report) ->
             _measure_stand(stand, population, effort, report, only=options.only)
     if options.only in (None, "P4"):
         _measure_deletion(engine, options, report)
+    if options.only in (None, "P6"):
+        _measure_purge(engine, options, report)
 
 
 def _measure_deletion(engine: str, options: argparse.Namespace, report: Report) -> None:
@@ -58,6 +62,15 @@ def _measure_deletion(engine: str, options: argparse.Namespace, report: Report) 
     courses = deletion.courses_for(population, rounds=options.rounds or rounds, projects=projects)
     with _stand(engine, Together((population, courses)), options) as stand:
         for figure in deletion.measure_deletion(stand, population, courses):
+            report.add(figure)
+
+
+def _measure_purge(engine: str, options: argparse.Namespace, report: Report) -> None:
+    population, projects = (Population(QUICK), 20) if options.quick else (Population(FULL), _PROJECTS_OF_A_MILLION)
+    course = purging.one_course(population, projects=projects)
+    with _stand(engine, Together((population, course)), options) as stand:
+        span = purging.BRIEF if options.quick else purging.THOROUGH
+        for figure in purging.measure_purge(stand, population, course, span):
             report.add(figure)
 
 

@@ -127,13 +127,20 @@ class Server:
 
     def get(self, path: str, token: str | None = None) -> bytes:
         """The body of an answer, which must be 200."""
+        return self._ask("GET", path, token, expected=200)
+
+    def post(self, path: str, token: str, *, expected: int) -> bytes:
+        """The body of an answer to a POST without one."""
+        return self._ask("POST", path, token, expected=expected)
+
+    def _ask(self, method: str, path: str, token: str | None, *, expected: int) -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
         answer = connection.getresponse()
         body = answer.read()
         connection.close()
-        if answer.status != 200:
-            raise RuntimeError(f"GET {path}: {answer.status} {body[:500]!r}")
+        if answer.status != expected:
+            raise RuntimeError(f"{method} {path}: {answer.status} {body[:500]!r}")
         return body
 
 
@@ -154,8 +161,8 @@ def loaded_stand(engine: str, population: Populated, folder: Path) -> Iterator[S
 
 
 @contextmanager
-def load_process(scenarios: Sequence[Scenario], folder: Path) -> Iterator[Driven]:
-    """The process that sends requests."""
+def load_process(scenarios: Sequence[Scenario], folder: Path, *, module: str = "bench.load") -> Iterator[Driven]:
+    """The process that sends requests: `bench.load`, as fast as they are answered, or `bench.steady`."""
     kept = {
         scenario.name: (
             [(request.method, request.path, request.token, request.body) for request in scenario.requests],
@@ -165,7 +172,7 @@ def load_process(scenarios: Sequence[Scenario], folder: Path) -> Iterator[Driven
     }
     file = folder / "requests.pickle"
     file.write_bytes(pickle.dumps(kept))
-    with driven("bench.load", str(file), str(CONNECTIONS)) as process:
+    with driven(module, str(file), str(CONNECTIONS)) as process:
         yield process
 
 

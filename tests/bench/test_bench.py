@@ -10,6 +10,7 @@ import pytest
 from bench.courses import Courses
 from bench.population import QUICK, Population
 from bench.processes import cpu_seconds
+from bench.purging import longest_seconds
 from bench.report import Figure, Report
 from bench.scenarios import scenarios
 from holdfast.db.tables import container_repositories
@@ -25,7 +26,7 @@ def test_the_quick_run_reports_every_target_on_sqlite(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode(output.read_bytes())
     figures = report["figures"]
-    assert {figure["target"] for figure in figures} >= {"P1", "P2", "P3", "P4", "P8"}
+    assert {figure["target"] for figure in figures} >= {"P1", "P2", "P3", "P4", "P6", "P8"}
     assert {figure["name"] for figure in figures if figure["target"] in ("P1", "P2")} == {
         scenario.name for scenario in scenarios(Population(QUICK))
     }
@@ -57,6 +58,18 @@ def test_kept_figures_that_were_not_measured_stay(tmp_path: Path) -> None:
     report.add(Figure("P4", "sqlite", "delete (76101 rows)", 0.4, 2.0, "x hard cascade"))
     report.save_baselines()
     assert msgspec.json.decode((tmp_path / "sqlite.json").read_bytes()) == {"P1 reads": 1.5, "P4 delete": 0.4}
+
+
+def test_the_longest_transaction_is_told_by_its_bucket() -> None:
+    name = "holdfast_purge_transaction_seconds_bucket"
+    counts = {"0.1": "7.0", "0.25": "9.0", "0.5": "9.0", "+Inf": "9.0"}
+    metrics = "".join(f'{name}{{le="{bound}"}} {count}\n' for bound, count in counts.items())
+    assert longest_seconds(metrics.encode()) == 0.25
+
+
+def test_a_server_that_purged_nothing_has_no_longest_transaction() -> None:
+    with pytest.raises(RuntimeError, match="no transaction"):
+        longest_seconds(b"")
 
 
 def test_every_scenario_sends_requests_of_callers_with_tokens() -> None:
