@@ -36,7 +36,6 @@ class RowFormat:
             forbid_unknown_fields=True,
         )
         self.decode = msgspec.json.Decoder(self.row).decode
-        self.from_fields = _Converter(self.row)
 
     @property
     def select(self) -> Select[Any]:
@@ -62,16 +61,6 @@ class RowFormat:
         return values
 
 
-class _Converter:
-    """From the fields of a line, as upgrade steps left them, to a row."""
-
-    def __init__(self, row: Any) -> None:
-        self._row = row
-
-    def __call__(self, fields: dict[str, Any]) -> Any:
-        return msgspec.convert(fields, self._row, builtin_types=(datetime,))
-
-
 def line_of(row: Any) -> bytes:
     """The canonical line of a row, without its line end."""
     return msgspec.json.encode(row)
@@ -85,7 +74,20 @@ def format_of(table: Table) -> RowFormat:
 
 def has_keys(table: Table) -> ColumnElement[bool]:
     """The rows whose primary keys the parameters of `key_parameters` list."""
-    first, *others = table.primary_key.columns
+    return has_values(table.primary_key.columns)
+
+
+def key_parameters(keys: Iterable[KeyValues]) -> dict[str, Any]:
+    """The parameters of `has_keys` and `has_values`."""
+    listed = list(keys)
+    if not listed or len(listed[0]) == 1:
+        return {"keys": [key[0] for key in listed]}
+    return {"first_keys": sorted({key[0] for key in listed}), "keys": [" ".join(key) for key in listed]}
+
+
+def has_values(columns: Iterable[Column[Any]]) -> ColumnElement[bool]:
+    """The rows whose columns together have one of the listed values; all but the last column hold ids."""
+    first, *others = columns
     if not others:
         return any_of(first, "keys")
     # The first column finds the rows by the index. Ids hold no space, so the joined text is that of one key only.
@@ -93,14 +95,6 @@ def has_keys(table: Table) -> ColumnElement[bool]:
     for column in others:
         joined = joined.concat(literal_column("' '")).concat(column)
     return and_(any_of(first, "first_keys"), any_of(joined, "keys"))
-
-
-def key_parameters(table: Table, keys: Iterable[KeyValues]) -> dict[str, Any]:
-    """The parameters of `has_keys`."""
-    listed = list(keys)
-    if len(table.primary_key.columns) == 1:
-        return {"keys": [key[0] for key in listed]}
-    return {"first_keys": sorted({key[0] for key in listed}), "keys": [" ".join(map(str, key)) for key in listed]}
 
 
 def _python_type(column: Column[Any]) -> Any:
