@@ -156,7 +156,9 @@ async def rename_taken(tx: Transaction, deletion_id: str, *, now: datetime) -> l
             new = next((name for name in candidates[row.key] if (row.scope, name) not in in_use), None)
             if new is not None:
                 in_use.add((row.scope, new))
-                changes.append(Renamed(table.name, row.key, _name_column(unique).name, row.name, new))
+                # As plain texts: the names of tables are a class of their own, which JSON does not know.
+                column = str(_name_column(unique).name)
+                changes.append(Renamed(str(table.name), row.key, column, row.name, new))
         await tx.execute_many(
             _RENAMING[table.name], [{"key": each.key, "name": each.new, "updated_at": now} for each in changes]
         )
