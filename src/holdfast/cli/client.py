@@ -42,8 +42,7 @@ class Client:
 
     def get(self, path: str, **parameters: Any) -> Any:
         """Read; parameters that are None are left out."""
-        given = {name: _query_text(value) for name, value in parameters.items() if value is not None}
-        return self._send("GET", path, params=given)
+        return self._send("GET", path, params=_query_of(parameters))
 
     def find(self, path: str) -> Any:
         """Read, or None where the server knows no such thing or will not show it."""
@@ -66,9 +65,9 @@ class Client:
         """Change the fields that are given."""
         return self._send("PATCH", path, json=body)
 
-    def delete(self, path: str) -> None:
-        """End a session or revoke a token."""
-        self._send("DELETE", path)
+    def delete(self, path: str, **parameters: Any) -> Any:
+        """Delete; end a session, revoke a token. Parameters that are None are left out."""
+        return self._send("DELETE", path, params=_query_of(parameters))
 
     def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         """All pages of a list, one after the other, by its cursors."""
@@ -113,6 +112,10 @@ def path_of(*parts: str) -> str:
     return "/".join(quote(part, safe="") for part in parts)
 
 
+def _query_of(parameters: Mapping[str, Any]) -> dict[str, str]:
+    return {name: _query_text(value) for name, value in parameters.items() if value is not None}
+
+
 def _query_text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -145,11 +148,12 @@ def _failure(url: str, response: httpx.Response) -> CommandFailedError:
 
 
 def _error_lines(problem: Mapping[str, Any]) -> list[str]:
-    """The errors of a problem document, a line each: `line 3, username: must be …`."""
-    errors = problem.get("errors")
-    if not isinstance(errors, list):
-        return []
-    return [error_line(error) for error in errors if isinstance(error, dict)]
+    """The errors of a problem document, a line each: `line 3, username: must be …`; and what stands against an act."""
+    errors, conflicts = (problem.get(name) for name in ("errors", "conflicts"))
+    lines = [error_line(error) for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    if isinstance(conflicts, list):
+        lines += [str(conflict.get("message") or conflict) for conflict in conflicts if isinstance(conflict, dict)]
+    return lines
 
 
 def _told_once(message: str, lines: list[str]) -> tuple[str, list[str]]:

@@ -48,9 +48,12 @@ COMMANDS = (
     CommandPlace("repositories", "repositories:application", _RECORDS, "Known image repositories and their tags"),
     CommandPlace("workloads", "workloads:application", _RECORDS, "What runs, or asks to run"),
     CommandPlace("forms", "forms:application", _RECORDS, "Open, answer and decide forms"),
+    CommandPlace("delete", "delete:delete", _RECORDS, "Delete something with all that hangs on it"),
+    CommandPlace("deletions", "deletions:application", _RECORDS, "What was deleted: restore or purge it"),
     CommandPlace("audit", "audit:application", _RECORDS, "Who did what, and when"),
     CommandPlace("serve", "serve:serve", _SERVER, "Start the server"),
     CommandPlace("migrate", "migrate:application", _SERVER, "Upgrade the database, or show where it stands"),
+    CommandPlace("recover", "recover:recover", _SERVER, "Bring a purged deletion back from its bundle"),
     CommandPlace("demo", "demo:demo", _SERVER, "Fill an empty instance with a believable faculty"),
 )
 

@@ -12,7 +12,7 @@ from holdfast.cli.client import Client, path_of
 from holdfast.cli.connected import Paging, Server, connected, listing
 from holdfast.cli.failures import CommandFailedError
 from holdfast.cli.manifest_files import OUTCOMES, Outcome, apply_files, find_manifest_files
-from holdfast.cli.names import find_project
+from holdfast.cli.names import find_config_file, find_project
 from holdfast.cli.options import OptionalProject, ProjectOption, Query
 
 application = typer.Typer(help="Show and apply a project's manifests.", no_args_is_help=True, add_completion=False)
@@ -122,7 +122,4 @@ def _refusals(refused: list[Outcome]) -> Iterator[str]:
 def _find_file(client: Client, file: str, project: str | None) -> str:
     if project is None:
         return file
-    p_id = find_project(client, project)
-    for row in client.rows(path_of("projects", p_id, "config-files"), filename=file):
-        return str(row["cf_id"])
-    return file
+    return find_config_file(client, find_project(client, project), file) or file

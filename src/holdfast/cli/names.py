@@ -57,6 +57,25 @@ def find_project(client: Client, name: str) -> str:
     )
 
 
+def find_repository(client: Client, name: str) -> str:
+    """The id of a repository, by full name or id."""
+    if is_id(name):
+        return name
+    for row in client.rows("repositories", q=name):
+        if row["full_name"] == name:
+            return str(row["id"])
+    raise CommandFailedError(
+        f"no repository is named {name!r}; write it in full, as docker.io/library/nginx", code="not_found"
+    )
+
+
+def find_config_file(client: Client, p_id: str, filename: str) -> str | None:
+    """The id of a project's config file, by filename."""
+    for row in client.rows(path_of("projects", p_id, "config-files"), filename=filename):
+        return str(row["cf_id"])
+    return None
+
+
 def _find(client: Client, name: str, noun: _Noun) -> str:
     if is_id(name, width=SHORT_WIDTH) and client.find(path_of(noun.plural, name)) is not None:
         return name

@@ -4,11 +4,10 @@ from typing import Annotated
 
 import typer
 
-from holdfast.cli.client import Client, path_of
+from holdfast.cli.client import path_of
 from holdfast.cli.connected import Paging, Server, listing
-from holdfast.cli.failures import CommandFailedError
+from holdfast.cli.names import find_repository
 from holdfast.cli.options import Query
-from holdfast.core.ids import is_id
 
 application = typer.Typer(help="Known image repositories and their tags.", no_args_is_help=True, add_completion=False)
 
@@ -39,14 +38,5 @@ def list_tags(
     Example: holdfast repositories tags docker.io/library/nginx
     """
     columns, spare = ("name", "digest", "id"), ("pushed_at", "size", "is_pulled", "last_pulled_at")
-    repository_id = repository if is_id(repository) else _find_repository(server.client, repository)
-    paging.show(server, path_of("repositories", repository_id, "tags"), columns, spare=spare, q=q)
-
-
-def _find_repository(client: Client, full_name: str) -> str:
-    for row in client.rows("repositories", q=full_name):
-        if row["full_name"] == full_name:
-            return str(row["id"])
-    raise CommandFailedError(
-        f"no repository is named {full_name!r}; write it in full, as docker.io/library/nginx", code="not_found"
-    )
+    path = path_of("repositories", find_repository(server.client, repository), "tags")
+    paging.show(server, path, columns, spare=spare, q=q)
