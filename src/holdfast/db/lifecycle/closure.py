@@ -21,15 +21,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql import CompoundSelect
 
-from holdfast.db.lifecycle.graph import GRAPH, Edge
+from holdfast.db.lifecycle.graph import GRAPH, CascadeGraph, Edge
 
 
 class Closure:
     """The rows beneath a root of one table, whose primary key is given by the parameters `key_0`, `key_1`."""
 
-    def __init__(self, root: Table) -> None:
+    def __init__(self, root: Table, graph: CascadeGraph = GRAPH) -> None:
         self.root = root
-        self.tables: tuple[Table, ...] = GRAPH.beneath(root)
+        self._graph = graph
+        self.tables: tuple[Table, ...] = graph.beneath(root)
         self.key: dict[str, BindParameter[Any]] = {
             column.name: bindparam(f"key_{index}", type_=column.type) for index, column in enumerate(root.primary_key)
         }
@@ -40,11 +41,11 @@ class Closure:
 
     def edges_into(self, child: Table) -> tuple[Edge, ...]:
         """The foreign keys by which the cascade reaches `child`, in the order in which their rows are told apart."""
-        return tuple(edge for edge in GRAPH.cascades_into(child) if edge.parent in self.tables)
+        return tuple(edge for edge in self._graph.cascades_into(child) if edge.parent in self.tables)
 
     def unlinked(self) -> tuple[Edge, ...]:
         """The foreign keys that name a table of the closure and are emptied."""
-        return tuple(edge for table in self.tables for edge in GRAPH.unlinks_from(table))
+        return tuple(edge for table in self.tables for edge in self._graph.unlinks_from(table))
 
     def reached_by(self, edge: Edge, *columns: Any) -> Select[Any]:
         """The children whose foreign key names a row of the closure."""

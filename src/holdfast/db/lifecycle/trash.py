@@ -197,12 +197,12 @@ def _name_column(unique: UniqueConstraint) -> Column[Any]:
 def _deleted_parent(parent: Table, row: _Parent) -> Conflict:
     noun = policy_of(parent).audited_as
     message = f"its {noun} {row.label} is deleted, too: restore deletion {row.deletion_id} first"
-    return Conflict("parent", parent.name, row.key, row.label, message, row.deletion_id)
+    return Conflict("parent", str(parent.name), row.key, row.label, message, row.deletion_id)
 
 
 def _taken_name(table: Table, row: _Taken) -> Conflict:
     noun = policy_of(table).audited_as
-    return Conflict("name", table.name, row.key, row.name, f"another {noun} is named {row.name} now")
+    return Conflict("name", str(table.name), row.key, row.name, f"another {noun} is named {row.name} now")
 
 
 def _candidates(name: str, column: Column[Any]) -> list[str]:
