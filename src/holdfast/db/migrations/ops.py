@@ -1,5 +1,7 @@
 """Every difference between the dialects that a migration can meet; the migrations themselves name none."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 from alembic import op
@@ -17,9 +19,12 @@ __all__ = [
     "Timestamp",
     "Words",
     "add_column",
+    "create_procedures",
     "create_table",
     "create_view",
+    "drop_procedures",
     "drop_view",
+    "procedures_of",
     "utc_timestamp",
 ]
 
@@ -58,3 +63,27 @@ def create_view(name: str, query: str) -> None:
 def drop_view(name: str) -> None:
     """Drop a view."""
     op.execute(text(f"DROP VIEW {name}"))
+
+
+def procedures_of(revision: str, dialect_name: str) -> list[str]:
+    """The statements that create the procedures of a revision, as its file keeps them; SQLite has none."""
+    path = Path(__file__).parent / "procedures" / f"{revision}_{dialect_name}.sql"
+    if dialect_name == "sqlite":
+        return []
+    return [text.strip() for text in re.split(r"(?m)^(?=CREATE PROCEDURE )", path.read_text(encoding="utf-8")) if text]
+
+
+def create_procedures(revision: str) -> None:
+    """Create the procedures of a revision where the engine has them."""
+    connection = op.get_bind()
+    for statement in procedures_of(revision, connection.dialect.name):
+        connection.exec_driver_sql(statement)
+
+
+def drop_procedures(revision: str) -> None:
+    """Drop the procedures of a revision."""
+    connection = op.get_bind()
+    for statement in reversed(procedures_of(revision, connection.dialect.name)):
+        name = re.match(r"CREATE PROCEDURE (\w+)", statement)
+        assert name is not None
+        connection.exec_driver_sql(f"DROP PROCEDURE {name[1]}")

@@ -27,7 +27,7 @@ deletions = define_table(
     Column("purge_after", Timestamp(), index=True),
     Column("failure", LongText()),
     # The deletion above it whose purge took the last rows of this one; that one's bundle brings them back.
-    Column("purged_with", Key(21)),
+    Column("purged_with", Key(21), index=True),
     Column("lease_token", Key(21)),
     Column("lease_until", Timestamp()),
     created_at(),
@@ -50,6 +50,8 @@ audit_archives = define_table(
     Column("bundle_path", LongText(), nullable=False),
     Column("bundle_sha256", Key(64), nullable=False),
     Column("bundle_verified_at", Timestamp()),
+    # How many rows of the range have left the log, of which none is made anew but by a recovery.
+    Column("removed_rows", Integer, nullable=False, server_default="0"),
     Column("removed_at", Timestamp()),
     created_at(),
     updated_at(),
