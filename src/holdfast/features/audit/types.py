@@ -18,6 +18,7 @@ class Action(StrEnum):
     DELETE = "delete"
     RESTORE = "restore"
     PURGE = "purge"
+    RECOVER = "recover"
     APPROVE = "approve"
     REJECT = "reject"
     LOGIN = "login"
