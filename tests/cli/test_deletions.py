@@ -4,12 +4,17 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from holdfast.core.ids import new_long_id
 from holdfast.db.tables import course_workloads
+from holdfast.worker.loop import run_one
 from tests.api.cast import count_rows
 from tests.cli.commandline import CommandLine
 from tests.factories import (
@@ -228,6 +233,47 @@ async def test_a_restore_that_cannot_be_says_why(course: Course) -> None:
     said = await course.admin.done("deletions", "restore", file["deletion_id"], "--rename")
     assert said.splitlines()[0] == "1 row is back."
     assert said.splitlines()[1].startswith("web.yaml is ")
+
+
+@asynccontextmanager
+async def _working(instance: Instance, **changes: Any) -> AsyncIterator[None]:
+    """A worker that looks for jobs all the time, beside the block."""
+    is_over = asyncio.Event()
+
+    async def work() -> None:
+        while not is_over.is_set():
+            await run_one(instance.database, msgspec.structs.replace(instance.settings, **changes))
+            await asyncio.sleep(0.02)
+
+    working = asyncio.create_task(work())
+    yield
+    is_over.set()
+    await working
+
+
+async def test_a_purge_is_waited_for_and_tells_its_bundle(course: Course) -> None:
+    deleted = await course.admin.json("delete", "project", "exercises", "--yes")
+    deletion_id = deleted["deletion_id"]
+    await course.admin.refused("deletions", "purge", deletion_id, input="n\n")
+    said = await course.admin.done("deletions", "purge", deletion_id, "--yes")
+    assert said == f"The purge is asked for: holdfast deletions show {deletion_id} tells how far it is.\n"
+    async with _working(course.instance):
+        said = await course.admin.done("deletions", "purge", deletion_id, "--yes", "--wait")
+    assert said.startswith("Purged. To bring it back, on the server: holdfast recover ")
+    assert await asyncio.to_thread(Path(said.split()[-1]).is_file)
+    assert await count_rows(course.instance, "project_list") == 0
+    assert "this deletion was purged: recover its bundle" in await course.admin.refused(
+        "deletions", "restore", deletion_id
+    )
+
+
+async def test_a_purge_that_fails_says_why(course: Course, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    deleted = await course.admin.json("delete", "form", course.form_id, "--yes")
+    async with _working(course.instance, bundle_dir=str(tmp_path / "file")):
+        said = await course.admin.refused("deletions", "purge", deleted["deletion_id"], "--yes", "--wait")
+    assert said.startswith("holdfast: the purge failed: ")
+    assert await count_rows(course.instance, "forms") == 1
 
 
 async def test_others_see_their_own_deletions_only(course: Course, tmp_path: Path) -> None:
