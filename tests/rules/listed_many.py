@@ -10,6 +10,7 @@ from holdfast.db.tables import (
     container_repositories,
     container_tags,
     course_workloads,
+    deletions,
     form_messages,
     forms,
     group_list,
@@ -69,6 +70,7 @@ class ManyRows:
         await self._add_requests(added)
         await self._add_workloads(added)
         await self._add_entries(added)
+        await self._add_deletions(added)
 
     def path(self, route: str) -> str:
         """The route with its ids."""
@@ -148,6 +150,10 @@ class ManyRows:
     async def _add_entries(self, added: range) -> None:
         entry = {"user_id": self.u_id, "action": "create", "resource_type": "form", "g_id": self.g_id}
         await self._insert(audit_logs, [{"resource_id": str(number), **entry} for number in added])
+
+    async def _add_deletions(self, added: range) -> None:
+        deletion = {"root_type": "form", "actor_id": self.u_id, "actor_name": "the-admin", "planned_counts": {}}
+        await self._insert(deletions, [{"id": new_long_id(), "root_id": str(each), **deletion} for each in added])
 
     async def _insert(self, table: Any, rows: Rows) -> None:
         await insert_rows(self.database, table, [row | {"created_at": self.moment} for row in rows])

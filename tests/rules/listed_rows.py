@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from holdfast.core.ids import new_long_id
-from holdfast.db.tables import audit_logs, course_workloads, resources
+from holdfast.db.tables import audit_logs, course_workloads, deletions, resources
 from tests.factories import insert_row, make_config_file, make_form, make_image_request, make_message
 from tests.rules.permission_world import World
 
@@ -64,6 +64,10 @@ LISTS = [
     Listed("/workloads?project_id={other_p_id}", "name"),
     Listed("/workloads?user_id={elsewhere}", "name"),
     Listed("/workloads?q=chemistry&sort=-priority", "name"),
+    Listed("/deletions", "root_label"),
+    Listed("/deletions?state=deleted&type=form", "root_label"),
+    Listed("/deletions?actor_id={elsewhere}", "root_label"),
+    Listed("/deletions?q=chemistry&sort=created_at", "root_label"),
     Listed("/audit-logs", "resource_label"),
     Listed("/audit-logs?g_id={other_g_id}", "resource_label"),
     Listed("/audit-logs?user_id={elsewhere}", "resource_label"),
@@ -101,6 +105,8 @@ async def fill_lists(world: World) -> dict[str, str]:
     )
     for name, u_id, p_id in (("physics", owner, world.p_id), ("chemistry", stranger, world.other_p_id)):
         await _add_workload(world, name, u_id, p_id)
+    for name, u_id in (("physics", owner), ("chemistry", stranger), ("outside", outsider)):
+        await _add_deletion(world, name, u_id)
     for name, g_id in (("physics", world.g_id), ("chemistry", world.other_g_id), ("nobody's", None)):
         await _add_entry(world, name, stranger, g_id)
     return {
@@ -126,6 +132,20 @@ async def _add_workload(world: World, name: str, user_id: str, project_id: str) 
         namespace="course",
         image="docker.io/library/global:3.13",
         k8s_pod_name=world.fresh("pod"),
+    )
+
+
+async def _add_deletion(world: World, label: str, actor_id: str) -> None:
+    await insert_row(
+        world.database,
+        deletions,
+        id=new_long_id(),
+        root_type="form",
+        root_id=world.fresh("id"),
+        root_label=label,
+        actor_id=actor_id,
+        actor_name="somebody",
+        planned_counts={"forms": 1},
     )
 
 

@@ -13,7 +13,10 @@ Body = dict[str, Any] | Callable[[World, Ids], dict[str, Any]]
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the matrix: a route, and what it is called on. `has_self` says that there is somebody it is about."""
+    """One line of the matrix: a route, and what it is called on. `has_self` says that there is somebody it is about.
+
+    `planned`: the type of what is deleted; `{plan}` in the query is then the token of its plan.
+    """
 
     method: str
     path: str
@@ -22,6 +25,7 @@ class Row:
     body: Body | None = None
     query: str = ""
     has_self: bool = False
+    planned: str = ""
 
     @property
     def route(self) -> str:
@@ -41,8 +45,8 @@ def _row(route: str, target: Maker = make.nothing, about: str = "", body: Body |
     return Row(method, path, about, target, body, f"?{query}" if query else "", **more)
 
 
-def _of_self(route: str, target: Maker = make.nothing, about: str = "", body: Body | None = None) -> Row:
-    return _row(route, target, about, body, has_self=True)
+def _of_self(route: str, target: Maker = make.nothing, about: str = "", body: Body | None = None, **more: Any) -> Row:
+    return _row(route, target, about, body, has_self=True, **more)
 
 
 def _new_user(world: World, ids: Ids) -> dict[str, Any]:
@@ -104,6 +108,10 @@ USERS = [
     _of_self("PATCH /users/{u_id}", make.member, "status", {"status": "delete"}),
     _of_self("PATCH /users/{u_id}", make.user_admin, "user admin: username", {"username": "no-longer-admin"}),
     _of_self("PATCH /users/{u_id}", make.user_admin, "user admin: status", {"status": "delete"}),
+    _of_self("PATCH /users/{u_id}", make.member, "deletion_protected", {"deletion_protected": True}),
+    _of_self("DELETE /users/{u_id}", make.member, "without a plan"),
+    _of_self("DELETE /users/{u_id}?plan={plan}", make.member, planned="user"),
+    _of_self("DELETE /users/{u_id}", make.user_admin, "user admin"),
     _of_self("GET /users/{u_id}/groups", make.member, "a member's"),
     _of_self("PUT /users/{u_id}/password", make.member, "a member's", _password),
 ]
@@ -117,6 +125,10 @@ GROUPS = [
     _row("GET /groups/{g_id}", make.super_group, "group super"),
     _row("PATCH /groups/{g_id}", make.fresh_group, body={"description": "new"}),
     _row("PATCH /groups/{g_id}", make.super_group, "group super: group_name", {"group_name": "renamed"}),
+    _row("PATCH /groups/{g_id}", make.fresh_group, "deletion_protected", {"deletion_protected": True}),
+    _row("DELETE /groups/{g_id}", make.fresh_group, "without a plan"),
+    _row("DELETE /groups/{g_id}?plan={plan}", make.fresh_group, planned="group"),
+    _row("DELETE /groups/{g_id}", make.super_group, "group super"),
     _row("GET /groups/{g_id}/members", make.group),
     _row("POST /groups/{g_id}/members", make.newcomer, "role user", lambda w, ids: {"u_id": ids["new"]}),
     _row(
@@ -139,6 +151,9 @@ GROUPS = [
     _of_self("PATCH /groups/{g_id}/members/{u_id}", make.member, "user to admin", {"role": "admin"}),
     _of_self("PATCH /groups/{g_id}/members/{u_id}", make.group_admin, "admin to user", {"role": "user"}),
     _of_self("PATCH /groups/{g_id}/members/{u_id}", make.user_admin, "user admin in super", {"role": "user"}),
+    _of_self("DELETE /groups/{g_id}/members/{u_id}", make.member, "a user"),
+    _of_self("DELETE /groups/{g_id}/members/{u_id}", make.group_admin, "an admin"),
+    _of_self("DELETE /groups/{g_id}/members/{u_id}", make.user_admin, "user admin in super"),
     _row("POST /groups/{g_id}/roster", make.newcomer, "people with an account", _roster_of_known),
     _row("POST /groups/{g_id}/roster", make.group, "new accounts", _roster_of_new),
     _row("POST /groups/{g_id}/roster", make.newcomer_of_super, "group super", _roster_of_known),
@@ -164,6 +179,8 @@ PROJECTS = [
     _row("PATCH /projects/{p_id}", make.project, "name, description", {"project_name": "renamed"}),
     _row("PATCH /projects/{p_id}", make.project, "gpu_quota", {"gpu_quota": 4}),
     _row("PATCH /projects/{p_id}", make.project, "allow_privileged", {"allow_privileged": True}),
+    _row("PATCH /projects/{p_id}", make.project, "deletion_protected", {"deletion_protected": True}),
+    _row("DELETE /projects/{p_id}", make.project),
 ]
 
 CONFIG_FILES = [
@@ -172,6 +189,7 @@ CONFIG_FILES = [
     _row("GET /config-files/{cf_id}", make.config_file),
     _row("PUT /config-files/{cf_id}", make.config_file, body={"content": MANIFEST}),
     _row("PATCH /config-files/{cf_id}", make.config_file, body=lambda w, ids: {"filename": f"{w.fresh('b')}.yaml"}),
+    _row("DELETE /config-files/{cf_id}?plan={plan}", make.config_file, planned="config-file"),
     _row("GET /config-files/{cf_id}/resources", make.config_file),
     _row("GET /config-files/{cf_id}/resources/{r_id}", make.config_file),
 ]
@@ -185,10 +203,14 @@ FORMS = [
     _of_self("PATCH /forms/{form_id}", make.form, "of the project: status", {"status": "Processing"}),
     _of_self("PATCH /forms/{form_id}", make.form, "of the project: title, tag", {"tag": "gpu"}),
     _of_self("PATCH /forms/{form_id}", make.form_without_project, "without project: status", {"status": "Completed"}),
+    _of_self("DELETE /forms/{form_id}?plan={plan}", make.form, "of the project", planned="form"),
+    _of_self("DELETE /forms/{form_id}?plan={plan}", make.form_without_project, "without project", planned="form"),
     _of_self("GET /forms/{form_id}/messages", make.form, "of the project"),
     _of_self("POST /forms/{form_id}/messages", make.form, "of the project", {"content": "An answer"}),
     _of_self("POST /forms/{form_id}/messages", make.form_without_project, "without project", {"content": "An answer"}),
     _of_self("GET /forms/{form_id}/messages/{message_id}", make.form, "of the project"),
+    _of_self("DELETE /forms/{form_id}/messages/{message_id}", make.form, "own"),
+    _of_self("DELETE /forms/{form_id}/messages/{message_id}", make.form_with_an_answer, "another's"),
 ]
 
 IMAGES = [
@@ -201,6 +223,9 @@ IMAGES = [
     _of_self("POST /image-requests/{request_id}/approve", make.image_request, "is_global", {"is_global": True}),
     _of_self("POST /image-requests/{request_id}/approve", make.image_request_for_all, "for all", {}),
     _of_self("POST /image-requests/{request_id}/reject", make.image_request, "of the project", {"note": "too old"}),
+    _of_self("DELETE /image-requests/{request_id}", make.image_request, "of the project"),
+    _of_self("DELETE /image-requests/{request_id}", make.decided_image_request, "decided"),
+    _of_self("DELETE /image-requests/{request_id}", make.image_request_for_all, "for all"),
     _row("GET /images"),
     _row("POST /images", about="for the project", body=_image),
     _row("POST /images", about="for all", body=_image_for_all),
@@ -209,6 +234,8 @@ IMAGES = [
     _row("PATCH /images/{image_id}", make.project_rule, "project's rule: disable", {"is_enabled": False}),
     _row("PATCH /images/{image_id}", make.disabled_project_rule, "project's rule: enable", {"is_enabled": True}),
     _row("PATCH /images/{image_id}", make.global_rule, "rule for all: disable", {"is_enabled": False}),
+    _row("DELETE /images/{image_id}", make.project_rule, "project's rule"),
+    _row("DELETE /images/{image_id}", make.global_rule, "rule for all"),
     _row("GET /repositories"),
     _row("POST /repositories", body=lambda world, ids: {"name": world.fresh("library/new")}),
     _row("GET /repositories/{repository_id}", make.repository),
@@ -216,6 +243,8 @@ IMAGES = [
     _row("POST /repositories/{repository_id}/tags", make.repository, body={"name": "2.0"}),
     _row("GET /repositories/{repository_id}/tags/{tag_id}", make.repository),
     _row("PATCH /repositories/{repository_id}/tags/{tag_id}", make.repository, body={"size": 17}),
+    _row("DELETE /repositories/{repository_id}?plan={plan}", make.repository, planned="repository"),
+    _row("DELETE /repositories/{repository_id}/tags/{tag_id}", make.repository),
 ]
 
 WORKLOADS = [
@@ -224,6 +253,25 @@ WORKLOADS = [
     _of_self("GET /workloads/{workload_id}", make.workload),
     _of_self("PATCH /workloads/{workload_id}", make.workload, "status", {"status": "Succeeded"}),
     _of_self("PATCH /workloads/{workload_id}", make.workload, "name, priority", {"priority": 5}),
+    _of_self("DELETE /workloads/{workload_id}?take_along=true", make.workload),
+]
+
+DELETIONS = [
+    _row("POST /deletion-plans", make.project, body=lambda w, ids: {"type": "project", "id": ids["p_id"]}),
+    _of_self("POST /deletion-plans", make.member, "a user", lambda w, ids: {"type": "user", "id": ids["u_id"]}),
+    _row("GET /deletions"),
+    _row("GET /deletions/{deletion_id}", make.deleted_file, "of a config file"),
+    _of_self("GET /deletions/{deletion_id}", make.form_deleted_by_self, "of a form, by its author"),
+    _row("POST /deletions/{deletion_id}/restore", make.deleted_group, "a group", {}),
+    _row("POST /deletions/{deletion_id}/restore", make.deleted_project, "a project", {}),
+    _row("POST /deletions/{deletion_id}/restore", make.deleted_file, "a config file", {}),
+    _row("POST /deletions/{deletion_id}/restore", make.deleted_rule, "another's rule", {}),
+    _of_self("POST /deletions/{deletion_id}/restore", make.form_deleted_by_self, "a form, by its author", {}),
+    _of_self("POST /deletions/{deletion_id}/restore", make.removed_member, "a removed member", {}),
+    _of_self("POST /deletions/{deletion_id}/restore", make.member_who_left, "a member who left", {}),
+    _row("POST /deletions/{deletion_id}/restore", make.deleted_user, "a user", {}),
+    _row("POST /deletions/{deletion_id}/purge", make.deleted_file, "a config file"),
+    _of_self("POST /deletions/{deletion_id}/purge", make.form_deleted_by_self, "a form, by its author"),
 ]
 
 AUDIT = [
@@ -241,5 +289,6 @@ ROWS = [
     *FORMS,
     *IMAGES,
     *WORKLOADS,
+    *DELETIONS,
     *AUDIT,
 ]

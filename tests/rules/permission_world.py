@@ -87,6 +87,20 @@ class World:
         self._client.cookies.clear()
         return await self._client.request(method, self.instance.base_url + path, json=json, headers=headers)
 
+    async def plan(self, noun: str, ids: Ids) -> str:
+        """The token of a deletion's plan, as a super administrator gets it."""
+        id_text = _ID_OF[noun].format(**ids)
+        answer = await self.call("super", "POST", "/api/v1/deletion-plans", json={"type": noun, "id": id_text})
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["token"])
+
+    async def delete(self, role: str, path: str, noun: str, ids: Ids, *, token: str | None = None) -> Ids:
+        """Delete something as a role; the id of the deletion."""
+        path = f"/api/v1{path}?plan={await self.plan(noun, ids)}".format(**ids)
+        answer = await self.call(role, "DELETE", path, token=token)
+        assert answer.status_code == 200, answer.text
+        return {"deletion_id": answer.json()["deletion_id"]}
+
     async def allow(self, name: str, tag: str, project_id: str | None = None) -> None:
         """A rule of the allow list for an image of that name."""
         repository_id, tag_id = new_long_id(), new_long_id()
@@ -111,6 +125,17 @@ class World:
 
 
 Maker = Callable[[World], Awaitable[Ids]]
+
+_ID_OF = {
+    "user": "{u_id}",
+    "group": "{g_id}",
+    "member": "{g_id}/{u_id}",
+    "project": "{p_id}",
+    "config-file": "{cf_id}",
+    "form": "{form_id}",
+    "image": "{image_id}",
+    "repository": "{repository_id}",
+}
 
 
 async def nothing(world: World) -> Ids:
@@ -190,9 +215,23 @@ async def form_without_project(world: World) -> Ids:
     return {"form_id": form_id, "message_id": await make_message(world.database, form_id, world.id_of("self"))}
 
 
+async def form_with_an_answer(world: World) -> Ids:
+    """A form of `self` with a message of somebody who may not see it otherwise."""
+    form_id = await make_form(world.database, world.id_of("self"), world.p_id)
+    return {"form_id": form_id, "message_id": await make_message(world.database, form_id, world.id_of("super"))}
+
+
 async def image_request(world: World) -> Ids:
     image = f"library/{world.fresh('image')}"
     request_id = await make_image_request(world.database, world.id_of("self"), world.p_id, input_image_name=image)
+    return {"request_id": request_id}
+
+
+async def decided_image_request(world: World) -> Ids:
+    image = f"library/{world.fresh('image')}"
+    request_id = await make_image_request(
+        world.database, world.id_of("self"), world.p_id, input_image_name=image, status="rejected"
+    )
     return {"request_id": request_id}
 
 
@@ -236,6 +275,43 @@ async def workload(world: World) -> Ids:
         k8s_pod_name=world.fresh("pod"),
     )
     return {"workload_id": workload_id}
+
+
+async def deleted_group(world: World) -> Ids:
+    ids = await fresh_group(world)
+    return await world.delete("super", "/groups/{g_id}", "group", ids)
+
+
+async def deleted_project(world: World) -> Ids:
+    return await world.delete("super", "/projects/{p_id}", "project", await project(world))
+
+
+async def deleted_file(world: World) -> Ids:
+    return await world.delete("super", "/config-files/{cf_id}", "config-file", await config_file(world))
+
+
+async def deleted_rule(world: World) -> Ids:
+    return await world.delete("super", "/images/{image_id}", "image", await project_rule(world))
+
+
+async def deleted_user(world: World) -> Ids:
+    return await world.delete("super", "/users/{u_id}", "user", await member(world))
+
+
+async def form_deleted_by_self(world: World) -> Ids:
+    return await world.delete("self", "/forms/{form_id}", "form", await form(world))
+
+
+async def removed_member(world: World) -> Ids:
+    ids = await member(world)
+    return {"self": ids["self"]} | await world.delete("admin", "/groups/{g_id}/members/{u_id}", "member", ids)
+
+
+async def member_who_left(world: World) -> Ids:
+    ids = await member(world)
+    token = await make_token(world.database, ids["self"])
+    left = await world.delete("self", "/groups/{g_id}/members/{u_id}", "member", ids, token=token)
+    return {"self": ids["self"]} | left
 
 
 async def token_of_self(world: World) -> Ids:

@@ -25,6 +25,7 @@ super      super administrator
 self       a plain member: the user it is about, or who opened, filed, asked for or owns it; . where there is none
 
 200, 201, 202, 204 done | 401 sign in | 403 you see it, but may not | 404 you may not know of it
+428 you may delete it, but must look at the plan first and send its token: {plan} is that
 400 a roster's lines that name new accounts are refused one by one, with their numbers
 """
 _LISTS_HEAD = """\
@@ -78,9 +79,11 @@ async def _cell(world: World, row: Row, role: str) -> str:
     if role == "self" and not row.has_self:
         return "."
     ids = await row.target(world)
-    path = (row.path + row.query).format(**ids)
     body = row.body(world, ids) if callable(row.body) else row.body
     token = await _token(world, role, ids)
+    # After the token: it is one of the things that go with its user.
+    plan = await world.plan(row.planned, ids) if row.planned else ""
+    path = (row.path + row.query).format(**ids, plan=plan)
     recorded = await count_rows(world.instance, "audit_logs")
     answer = await world.call(role, row.method, path, json=body, token=token)
     if answer.status_code >= 400 or row.method == "GET":

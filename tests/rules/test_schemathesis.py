@@ -53,6 +53,7 @@ async def _known_ids(world: World) -> Ids:
         make.repository,
         make.workload,
         make.token_of_self,
+        make.deleted_project,
     ):
         ids |= await maker(world)
     del ids["self"]

@@ -15,6 +15,10 @@ from holdfast.db.tables.base import Deletion
 
 # A query that may see deleted rows of a table without `include_deleted` in its name, and why.
 SEES_DELETED = {
+    "bundle.nested_deletions: *": "it looks for earlier deletions among what the bundle carries",
+    "deletions.count_*: *": "a plan counts what is deleted already, a restore what it would bring back",
+    "deletions.find_taken(*: *": "a restore looks for the names of its own rows, still deleted, among the live ones",
+    "deletions.lock_parents(*: *": "a restore asks which of its parents are deleted",
     "accounts.old_tokens: tokens": "what has expired is removed, deleted or not",
     "images.lock_rules_for_all: group_list": "the row is a lock that must exist, nothing is read from it",
 }
