@@ -90,7 +90,8 @@ class _Watched:
         without = [self._window() for _ in range(self._span.windows)]
         self._server.post(f"{self._path}/purge", self._token, expected=202)
         self._wait_until_it_starts()
-        begun, during = time.perf_counter(), []
+        begun = time.perf_counter()
+        during: list[list[float]] = []
         # The last window outlasts the purge a little; a short purge has no other.
         while not during or self._state() == "purging":
             during.append(self._window())
