@@ -53,7 +53,7 @@ async def send(client: httpx.AsyncClient, request: Request) -> httpx.Response:
 @contextmanager
 def _watched(transaction: type[Transaction]) -> Iterator[list[Call]]:
     calls: list[Call] = []
-    fetch, execute = transaction._fetch, transaction._execute
+    fetch, execute, insert_all = transaction._fetch, transaction._execute, transaction._insert_all
 
     async def noted_fetch(self: Any, query: Statement, compiled: CompiledStatement, arguments: list[Any]) -> list[Any]:
         calls.append(Call(compiled.sql, arguments, {}, returns_rows=True))
@@ -64,10 +64,13 @@ def _watched(transaction: type[Transaction]) -> Iterator[list[Call]]:
         return await execute(self, command, compiled, arguments)
 
     transaction._fetch, transaction._execute = noted_fetch, noted_execute  # type: ignore[method-assign]
+    # The limit is a plain program, which runs one statement for each row that it inserts.
+    transaction._insert_all = Transaction._insert_all  # type: ignore[method-assign]
     try:
         yield calls
     finally:
         transaction._fetch, transaction._execute = fetch, execute  # type: ignore[method-assign]
+        transaction._insert_all = insert_all  # type: ignore[method-assign]
 
 
 def _with_new_ids(calls: list[Call]) -> list[Call]:

@@ -11,6 +11,7 @@ import uvicorn
 from sqlalchemy import delete
 
 from holdfast.app import create_app
+from holdfast.cli.connections import BoundedConnection
 from holdfast.db.engines.base import Database
 from holdfast.db.open import open_database
 from holdfast.db.statements import Command
@@ -78,7 +79,7 @@ async def run_instance(
             log_config=None,
             lifespan="on",
             access_log=False,
-            http="httptools",
+            http=BoundedConnection,
             timeout_graceful_shutdown=5,
         )
     )

@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from litestar import Litestar, Router
-from litestar.datastructures import State
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp
@@ -35,8 +34,10 @@ from holdfast.api import (
 from holdfast.api.deps import ApiRequest
 from holdfast.api.description import DescriptionConfig
 from holdfast.api.errors import EXCEPTION_HANDLERS
+from holdfast.api.express import Express
 from holdfast.api.observation import Observation
 from holdfast.api.responses import JsonResponse
+from holdfast.db.engines.base import Database
 from holdfast.db.open import open_database
 from holdfast.features.groups.first_start import ensure_first_start
 from holdfast.features.groups.types import FirstStart
@@ -68,17 +69,22 @@ def create_app(settings: Settings, *, announce: Callable[[FirstStart], None] | N
 
     `announce` is told of the first start, once; by default the password is written to standard error.
     """
-    return Observation(_framework(settings, announce or _announce), access_log=settings.access_log)
+    database = open_database(settings)
+    express = Express(
+        _framework(settings, database, announce or _announce),
+        EXCEPTION_HANDLERS,
+        services={"settings": settings, "database": database},
+        max_body=settings.max_request_bytes,
+    )
+    return Observation(express, access_log=settings.access_log)
 
 
 def describe_api(settings: Settings) -> dict[str, Any]:
     """The OpenAPI description of the routes, without starting anything."""
-    return _framework(settings, _announce).openapi_schema.to_schema()
+    return _framework(settings, open_database(settings), _announce).openapi_schema.to_schema()
 
 
-def _framework(settings: Settings, announce: Callable[[FirstStart], None]) -> Litestar:
-    database = open_database(settings)
-
+def _framework(settings: Settings, database: Database, announce: Callable[[FirstStart], None]) -> Litestar:
     @asynccontextmanager
     async def running(app: Litestar) -> AsyncIterator[None]:
         async with database.running(), AsyncExitStack() as stack:
@@ -93,7 +99,6 @@ def _framework(settings: Settings, announce: Callable[[FirstStart], None]) -> Li
         route_handlers=[Router("/api/v1", route_handlers=[*_ROUTERS, *reference.handlers]), *health.handlers],
         exception_handlers=EXCEPTION_HANDLERS,
         lifespan=[running],
-        state=State({"settings": settings, "database": database}),
         openapi_config=_openapi(),
         request_class=ApiRequest,
         request_max_body_size=settings.max_request_bytes,

@@ -33,8 +33,8 @@ async def answer_when_read(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def connected(kind: type[BoundedConnection]) -> AsyncIterator[Streams]:
-    config = uvicorn.Config(answer_when_read, log_config=None)
+async def connected(kind: type[BoundedConnection], app: Any = answer_when_read) -> AsyncIterator[Streams]:
+    config = uvicorn.Config(app, log_config=None)
     state = ServerState()
     loop = asyncio.get_running_loop()
     async with await loop.create_server(lambda: kind(config, state, {}), "127.0.0.1", 0) as server:
@@ -56,6 +56,44 @@ async def is_closed_while_sending(writer: asyncio.StreamWriter, piece: bytes) ->
     except ConnectionError:
         return True
     return False
+
+
+async def answer_in_parts(scope: Any, receive: Any, send: Any) -> None:
+    """The first part of the body is half of it where the path asks for that."""
+    headers = [(b"content-length", b"4"), (b"x-first", b"1")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    if scope["path"] == "/parts":
+        await send({"type": "http.response.body", "body": b"ab", "more_body": True})
+        await send({"type": "http.response.body", "body": b"cd"})
+    elif scope["path"] == "/wrong":
+        await send({"type": "http.response.body", "body": b"too long"})
+    else:
+        await send({"type": "http.response.body", "body": b"abcd"})
+
+
+@pytest.mark.parametrize("path", [b"/whole", b"/parts"])
+async def test_one_connection_answers_one_request_after_the_other(path: bytes) -> None:
+    async with connected(BoundedConnection, answer_in_parts) as (reader, writer):
+        for _ in range(3):
+            writer.write(START.replace(b"/", path, 1) + b"\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert b"\r\nx-first: 1\r\n" in head
+            assert b"\r\ncontent-length: 4\r\n" in head
+            assert await reader.readexactly(4) == b"abcd"
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async with connected(BoundedConnection, answer_in_parts) as (reader, writer):
+        writer.write((START.replace(b"/", b"/parts", 1) + b"\r\n" + START + b"\r\n") * 2)
+        answers = [await reader.readuntil(b"abcd") for _ in range(4)]
+        assert all(answer.startswith(b"HTTP/1.1 200 OK\r\n") for answer in answers)
+
+
+async def test_an_answer_of_another_length_than_it_says_is_not_passed_on() -> None:
+    async with connected(BoundedConnection, answer_in_parts) as (reader, writer):
+        writer.write(START.replace(b"/", b"/wrong", 1) + b"\r\n")
+        assert b"too long" not in await reader.read()
 
 
 @pytest.mark.parametrize("piece", [b"a" * 65_536, b"X-More: a\r\n" * 5_000], ids=["one header", "many headers"])

@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Select, bindparam, literal_column, select, update
+from sqlalchemy import Select, bindparam, insert, literal_column, select, update
 
-from holdfast.core.errors import HoldfastError
+from holdfast.core.errors import HoldfastError, InvalidInputError
 from holdfast.db.engines.base import Database
 from holdfast.db.errors import DatabaseError, ForeignKeyViolationError, NotNullViolationError, UnstorableValueError
 from holdfast.db.statements import (
@@ -21,6 +21,7 @@ from holdfast.db.statements import (
     contains_text,
     insert_unless_present,
     new_value,
+    parameters_for,
     registry,
     search_pattern,
 )
@@ -104,6 +105,8 @@ RENAME = Command(
     "tests.statements.rename",
     update(group_list).where(group_list.c.g_id == _g_id).values(new_value(group_list, "group_name", "description")),
 )
+ADD_USER = Command("tests.add_user", insert(users).values(parameters_for(users, "u_id", "username", "password")))
+ADD_GROUP = Command("tests.add_group", insert(group_list).values(parameters_for(group_list, "g_id", "group_name")))
 CLAIM_MEMBER = insert_unless_present("tests.statements.claim_member", user_group, "u_id", "g_id", "role")
 
 HOSTILE = [
@@ -391,6 +394,53 @@ async def test_of_many_that_insert_at_once_one_does(database: Database) -> None:
             return await tx.insert_unless_present(CLAIM_MEMBER, u_id=user, g_id=group, role="user")
 
     assert sorted(await asyncio.gather(*(insert() for _ in range(8)))) == [False] * 7 + [True]
+
+
+async def test_inserts_put_off_are_there_for_the_next_statement_and_after_the_commit(database: Database) -> None:
+    user, group = "later-user", "later-group"
+    async with database.write() as tx:
+        tx.insert_later(ADD_USER, u_id=user, username="$1 it's later", password="$2")
+        tx.insert_later(ADD_GROUP, g_id=group, group_name="later")
+        tx.insert_later(CLAIM_MEMBER, u_id=user, g_id=group, role="manager")
+        assert await tx.fetch_text("SELECT username, password FROM users") == [("$1 it's later", "$2")]
+        tx.insert_later(ADD_GROUP, g_id="another", group_name="another")
+    assert await fetch(database, "SELECT u_id, g_id, role FROM user_group") == [(user, group, "manager")]
+    assert await count_rows(database, group_list) == 2
+
+
+async def test_inserts_put_off_are_not_kept_where_one_fails_or_the_block_does(database: Database) -> None:
+    async def insert(g_id: str, *, u_id: str | None = None, error: HoldfastError | None = None) -> None:
+        async with database.write() as tx:
+            tx.insert_later(ADD_GROUP, g_id=g_id, group_name=g_id)
+            if u_id is not None:
+                tx.insert_later(CLAIM_MEMBER, u_id=u_id, g_id=g_id, role="user")
+            if error is not None:
+                raise error
+
+    async def insert_and_ignore_the_error() -> None:
+        async with database.write() as tx:
+            tx.insert_later(ADD_GROUP, g_id="second", group_name="second")
+            tx.insert_later(CLAIM_MEMBER, u_id="nobody", g_id="second", role="user")
+            with contextlib.suppress(ForeignKeyViolationError):
+                await tx.flush()
+
+    with pytest.raises(ForeignKeyViolationError):
+        await insert("first", u_id="nobody")
+    with pytest.raises(DatabaseError, match="nothing of it is kept"):
+        await insert_and_ignore_the_error()
+    with pytest.raises(InvalidInputError):
+        await insert("third", error=InvalidInputError("changed our mind"))
+    with pytest.raises(UnstorableValueError):
+        await insert("schön")
+    assert await count_rows(database, group_list) == 0
+
+
+async def test_inserts_put_off_are_one_statement_on_postgresql(database: Database) -> None:
+    async with database.write() as tx:
+        for name in ("one", "two", "three"):
+            tx.insert_later(ADD_GROUP, g_id=name, group_name=name)
+        await tx.flush()
+        assert tx.statements_run == (1 if tx.dialect_name == "postgresql" else 3)
 
 
 async def test_a_megabyte_of_text_comes_back(database: Database) -> None:

@@ -45,7 +45,7 @@ def test_every_statement_compiles(dialect: str) -> None:
     for statement in _statements():
         compiled = statement.compiled(dialect)
         assert compiled.sql, statement.name
-        assert len(compiled.positions) == len(compiled.encoders), statement.name
+        assert all(index < len(compiled.positions) for index, _ in compiled.encoders), statement.name
 
 
 def test_names_are_a_feature_and_what_is_done() -> None:

@@ -34,6 +34,18 @@ class ApiRequest(Request[Any, Any, State]):
     The framework would decode it twice, take "4" for 4, and answer 500 to invalid UTF-8 and to deep nesting.
     """
 
+    def header(self, name: bytes) -> str | None:
+        """A header by its name in small letters; of several the first."""
+        # The framework's own view of the headers makes lists and objects of them all, for each request.
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return value.decode("latin-1")
+        return None
+
+    def hold_body(self, body: bytes) -> None:
+        """Take a body that was read already."""
+        self._body = body
+
     async def json(self) -> Any:
         """The body as the route's struct; 400 with the field and the reason where it does not fit."""
         declared = self.route_handler.parsed_data_field
@@ -147,15 +159,13 @@ class Door:
 
 def database_of(request: ApiRequest) -> Database:
     """The database of this process."""
-    database = request.app.state.database
-    assert isinstance(database, Database)
+    database: Database = request.scope["state"]["database"]
     return database
 
 
 def settings_of(request: ApiRequest) -> Settings:
     """The settings of this process."""
-    settings = request.app.state.settings
-    assert isinstance(settings, Settings)
+    settings: Settings = request.scope["state"]["settings"]
     return settings
 
 
@@ -164,7 +174,7 @@ def token_of(request: ApiRequest) -> str:
 
     A cookie travels by itself, so a changing request that rests on one must come from our own pages.
     """
-    header = request.headers.get("authorization")
+    header = request.header(b"authorization")
     if header is not None:
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
@@ -183,13 +193,13 @@ def refuse_foreign_page(request: ApiRequest) -> None:
 
     For what rests on the session cookie, or sets it: otherwise a foreign page could sign its reader in as its author.
     """
-    site = request.headers.get("sec-fetch-site")
-    origin = request.headers.get("origin")
+    site = request.header(b"sec-fetch-site")
+    origin = request.header(b"origin")
     if site is not None:
         # No page can set it, and it holds behind a proxy that puts its own name for the host, too.
         is_foreign = site not in {"same-origin", "none"}
     else:
-        is_foreign = origin is not None and origin.partition("://")[2] != request.headers.get("host")
+        is_foreign = origin is not None and origin.partition("://")[2] != request.header(b"host")
     if is_foreign:
         raise ForbiddenError(
             "browsers sign in and use the session cookie on our own pages only; send the token as a header"
@@ -199,7 +209,7 @@ def refuse_foreign_page(request: ApiRequest) -> None:
 def origin_of(request: ApiRequest) -> Origin:
     """Where the request comes from, cut to what the audit log holds."""
     client = request.client
-    agent = request.headers.get("user-agent")
+    agent = request.header(b"user-agent")
     return Origin(
         address=None if client is None else client.host[:45],
         user_agent=None if agent is None else agent.replace("\x00", "")[:500],
@@ -208,7 +218,7 @@ def origin_of(request: ApiRequest) -> Origin:
 
 def if_match_of(request: ApiRequest) -> str | None:
     """The If-Match header, for the feature to compare."""
-    return request.headers.get("if-match")
+    return request.header(b"if-match")
 
 
 def changes_of(data: msgspec.Struct) -> dict[str, Any]:
@@ -228,7 +238,7 @@ def versioned(request: ApiRequest, content: Any) -> Response[Any]:
     Only for an answer that cannot change without its row's `updated_at`; `tagged` for others.
     """
     etag = version_of(content.updated_at)
-    if request.headers.get("if-none-match") == etag:
+    if request.header(b"if-none-match") == etag:
         return Response(content=None, status_code=304, headers={"ETag": etag})
     return JsonResponse(content=content, headers={"ETag": etag})
 
@@ -300,7 +310,7 @@ def _replayed(answer: answers.Answer) -> Response[Any]:
 
 
 def _idempotency_key(request: ApiRequest) -> str | None:
-    key = request.headers.get("idempotency-key")
+    key = request.header(b"idempotency-key")
     if key is not None and not (0 < len(key) <= 255 and key.isascii() and key.isprintable()):
         raise InvalidInputError("Idempotency-Key must be 1 to 255 printable ASCII characters, such as a UUID")
     return key

@@ -4,12 +4,12 @@ import re
 import secrets
 import time
 
-import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import Gauge
 
 from holdfast.core.logs import RequestLine, log_request
+from holdfast.core.logs import request_id as logged_request_id
 from holdfast.core.tallies import Counts, Timings
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -17,17 +17,20 @@ _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 
 
 _requests = Counts("holdfast_requests", "Requests answered.", ["method", "route", "status"])
 _request_seconds = Timings("holdfast_request_seconds", "Time to answer.", ["method", "route"], bounds=_BUCKETS)
-_under_way = Gauge("holdfast_requests_under_way", "Requests being answered now.")
+_under_way = 0
+Gauge("holdfast_requests_under_way", "Requests being answered now.").set_function(lambda: _under_way)
 
-_SECURITY_HEADERS = [
+_SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
-]
+)
 _API_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
 _NO_STORE = (b"cache-control", b"no-store")
+_ALL_HEADERS = (*_SECURITY_HEADERS, _API_POLICY, _NO_STORE)
+_OWN_WAY = frozenset({_API_POLICY[0], _NO_STORE[0]})
 _QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -53,21 +56,20 @@ class Observation:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = list(message.get("headers", ()))
-                present = {name.lower() for name, _ in headers}
+                headers += _headers_beside(headers)
                 headers.append((b"x-request-id", request_id.encode()))
-                headers.extend(_SECURITY_HEADERS)
-                headers.extend(each for each in (_API_POLICY, _NO_STORE) if each[0] not in present)
                 message["headers"] = headers
             await send(message)
 
-        # Never unbound: the server runs each request in a task with a context of its own.
-        structlog.contextvars.bind_contextvars(request_id=request_id)
-        _under_way.inc()
+        # Never unset: the server runs each request in a task with a context of its own.
+        logged_request_id.set(request_id)
+        global _under_way  # noqa: PLW0603 - a gauge of the process, without the lock of the library's own
+        _under_way += 1
         try:
             await self._app(scope, receive, send_with_headers)
             self._observe(scope, status, time.perf_counter() - started)
         finally:
-            _under_way.dec()
+            _under_way -= 1
 
     def _observe(self, scope: HTTPScope, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
@@ -85,6 +87,14 @@ class Observation:
                     request_id=scope["state"]["request_id"],
                 )
             )
+
+
+def _headers_beside(given: list[tuple[bytes, bytes]]) -> tuple[tuple[bytes, bytes], ...]:
+    """Our headers, without those two that an answer may set in its own way."""
+    names = {name.lower() for name, _ in given}
+    if names.isdisjoint(_OWN_WAY):
+        return _ALL_HEADERS
+    return tuple(each for each in _ALL_HEADERS if each[0] not in _OWN_WAY or each[0] not in names)
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

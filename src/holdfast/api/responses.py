@@ -52,3 +52,11 @@ class JsonResponse(Response[Content]):
         headers = [(name.lower().encode(), str(value).encode("latin-1")) for name, value in self.headers.items()]
         headers += [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
         return _Rendered(status, headers, body)
+
+
+async def send_json(content: msgspec.Struct | dict[str, Any], status: int, send: Send) -> None:
+    """Send a JSON answer without headers of its own."""
+    body = _encoder.encode(content)
+    headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

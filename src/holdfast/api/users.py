@@ -246,7 +246,7 @@ async def _require_super_admin(tx: Transaction, actor: Actor) -> None:
 
 
 def _has_token(request: ApiRequest) -> bool:
-    return "authorization" in request.headers or SESSION_COOKIE in request.cookies
+    return request.header(b"authorization") is not None or SESSION_COOKIE in request.cookies
 
 
 def _location(user: User) -> str:

@@ -5,6 +5,8 @@ import atexit
 import logging
 import sys
 import threading
+from collections.abc import MutableMapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, BinaryIO, Literal
 
@@ -13,6 +15,8 @@ import structlog
 
 _log = structlog.get_logger("holdfast.request")
 _PAUSE_SECONDS = 0.1
+# The request that a task answers; every line logged meanwhile bears it.
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Literal["json", "text"]) -> None:
@@ -20,6 +24,7 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Li
     threshold = logging.getLevelNamesMapping()[level.upper()]
     processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
+        _add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -121,6 +126,13 @@ class _ToStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         logger = structlog.get_logger(record.name)
         logger.log(record.levelno, "library_message", message=record.getMessage(), exc_info=record.exc_info)
+
+
+def _add_request_id(_logger: Any, _name: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    identifier = request_id.get()
+    if identifier is not None:
+        fields["request_id"] = identifier
+    return fields
 
 
 def _to_json(value: Any, **kw: Any) -> bytes:

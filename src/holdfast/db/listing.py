@@ -110,8 +110,8 @@ class Listing(Generic[Row]):
         filters, values = self._chosen(scope, parameters)
         sort = page.sort or self.default_sort
         self._check_sort(sort)
-        binding = _binding(self.name, scope, sort, values)
         if page.cursor:
+            binding = _binding(self.name, scope, sort, values)
             return await self._page_after(
                 tx,
                 page,
@@ -128,7 +128,9 @@ class Listing(Generic[Row]):
             # One row more than asked tells whether there is a next page.
             query = self._page_query(scope, filters, sort)
             rows = await tx.fetch_all(query, **values, limit=page.limit + 1, offset=page.offset)
-        following = _Cursor(binding, 0, 0, page.page + 1, total)
+        if len(rows) <= page.limit:
+            return Page(items=rows, total=total, page=page.page, limit=page.limit, next=None)
+        following = _Cursor(_binding(self.name, scope, sort, values), 0, 0, page.page + 1, total)
         next_cursor = self._next_cursor(rows, page.limit, sort, following, cursor_key)
         return Page(items=rows[: page.limit], total=total, page=page.page, limit=page.limit, next=next_cursor)
 

@@ -37,25 +37,35 @@ class CompiledStatement(msgspec.Struct, frozen=True):
     """A statement in one dialect: its text, and how values go in and come out.
 
     `positions` names the parameter of each placeholder; a placeholder whose name is None takes its value from
-    `constants`. `encoders` and `decoders` hold the conversions by position, for those that need one.
+    `constants`, and there are `plain_positions` where no placeholder does. `encoders` and `decoders` hold the
+    conversions by position, for those that need one; `key_positions` are those whose text must be ASCII.
     """
 
     name: str
     sql: str
     positions: tuple[str | None, ...]
     constants: tuple[Any, ...]
-    encoders: tuple[Convert | None, ...]
+    encoders: tuple[tuple[int, Convert], ...]
+    key_positions: tuple[int, ...]
     decoders: tuple[tuple[int, Convert], ...]
     plain_positions: tuple[str, ...] | None
 
     def arguments(self, parameters: Mapping[str, Any]) -> list[Any]:
         """The values for the placeholders, in order."""
         if self.plain_positions is not None:
-            return [parameters[name] for name in self.plain_positions]
-        values = []
-        for name, constant, encode in zip(self.positions, self.constants, self.encoders, strict=True):
-            value = constant if name is None else parameters[name]
-            values.append(value if encode is None or value is None else encode(value))
+            values = [parameters[name] for name in self.plain_positions]
+        else:
+            pairs = zip(self.positions, self.constants, strict=True)
+            values = [constant if name is None else parameters[name] for name, constant in pairs]
+        for index in self.key_positions:
+            value = values[index]
+            if value.__class__ is str and not value.isascii():
+                # MariaDB refuses other characters in such a column, even to look for: the other engines do as it does.
+                raise UnstorableValueError("an id or a key word has letters, digits and signs of ASCII only")
+        for index, encode in self.encoders:
+            value = values[index]
+            if value is not None:
+                values[index] = encode(value)
         return values
 
 
@@ -309,19 +319,17 @@ def _compile(name: str, element: ClauseElement, dialect_name: str) -> CompiledSt
     assert isinstance(compiled, SQLCompiler)
     types = {key: parameter.type for parameter, key in compiled.bind_names.items()}
     required = {key for parameter, key in compiled.bind_names.items() if parameter.required}
-    positions, constants, encoders = [], [], []
-    for key in compiled.positiontup or ():
-        encode = _encoder(types[key], dialect_name)
-        positions.append(key if key in required else None)
-        constants.append(None if key in required else compiled.params[key])
-        encoders.append(encode)
+    keys = compiled.positiontup or ()
+    positions = tuple(key if key in required else None for key in keys)
+    encoders = [(index, _encoder(types[key], dialect_name)) for index, key in enumerate(keys)]
     return CompiledStatement(
         name=name,
         sql=" ".join(str(compiled).split()),
-        plain_positions=None if None in positions or any(encoders) else tuple(key for key in positions if key),
-        positions=tuple(positions),
-        constants=tuple(constants),
-        encoders=tuple(encoders),
+        plain_positions=None if None in positions else tuple(key for key in positions if key),
+        positions=positions,
+        constants=tuple(None if key in required else compiled.params[key] for key in keys),
+        encoders=tuple((index, encode) for index, encode in encoders if encode is not None),
+        key_positions=tuple(index for index, key in enumerate(keys) if isinstance(types[key], Key)),
         decoders=_decoders(element, dialect_name),
     )
 
@@ -353,8 +361,6 @@ def _encoder(type_: TypeEngine[Any], dialect_name: str) -> Convert | None:
         return _json_to_text
     if isinstance(type_, Boolean | Flag) and dialect_name != "postgresql":
         return int
-    if isinstance(type_, Key):
-        return _ascii
     return None
 
 
@@ -366,13 +372,6 @@ def _decoder(type_: TypeEngine[Any], dialect_name: str) -> Convert | None:
     if isinstance(type_, Boolean | Flag) and dialect_name != "postgresql":
         return bool
     return None
-
-
-def _ascii(value: Any) -> Any:
-    # MariaDB refuses other characters in such a column, even to look for: the other engines do as it does.
-    if isinstance(value, str) and not value.isascii():
-        raise UnstorableValueError("an id or a key word has letters, digits and signs of ASCII only")
-    return value
 
 
 def _timestamp_to_text(moment: datetime) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
@@ -38,11 +38,14 @@ class Transaction(ABC):
     def __init__(self, slow_seconds: float) -> None:
         self._slow_seconds = slow_seconds
         self._failed_statement: str | None = None
+        self._later: list[tuple[Command, CompiledStatement, list[Any]]] = []
         self.statements_run = 0
 
     async def fetch_all(self, query: Query[Row], **parameters: Any) -> list[Row]:
         """All rows of a query, as its structs."""
         compiled = query.compiled(self.dialect_name)
+        if self._later:
+            await self.flush()
         started = time.perf_counter()
         try:
             rows = await self._fetch(query, compiled, compiled.arguments(parameters))
@@ -71,6 +74,7 @@ class Transaction(ABC):
         leave before its end (`contextlib.aclosing`).
         """
         compiled = query.compiled(self.dialect_name)
+        await self.flush()
         started = time.perf_counter()
         try:
             async with aclosing(self._fetch_pages(compiled, compiled.arguments(parameters), at_most)) as pages:
@@ -85,6 +89,8 @@ class Transaction(ABC):
     async def execute(self, command: Command, **parameters: Any) -> int:
         """Run a command; how many rows it matched."""
         compiled = command.compiled(self.dialect_name)
+        if self._later:
+            await self.flush()
         started = time.perf_counter()
         try:
             matched = await self._execute(command, compiled, compiled.arguments(parameters))
@@ -112,6 +118,7 @@ class Transaction(ABC):
         arguments = [compiled.arguments(parameters) for parameters in parameter_sets]
         if not arguments:
             return
+        await self.flush()
         started = time.perf_counter()
         try:
             await self._execute_many(command, compiled, arguments)
@@ -119,6 +126,31 @@ class Transaction(ABC):
             self._failed_statement = command.name
             raise
         self._observe(command, started, len(arguments))
+
+    def insert_later(self, command: Command, **parameters: Any) -> None:
+        """Run an INSERT whose result nobody needs together with the next ones, before any other statement or commit.
+
+        PostgreSQL takes them in one round trip; what they violate is raised there.
+        """
+        compiled = command.compiled(self.dialect_name)
+        self._later.append((command, compiled, compiled.arguments(parameters)))
+
+    async def flush(self) -> None:
+        """Run the inserts that were put off."""
+        later, self._later = self._later, []
+        if not later:
+            return
+        try:
+            await self._insert_all(later)
+        except BaseException:
+            self._failed_statement = later[-1][0].name
+            raise
+
+    async def _insert_all(self, later: Sequence[tuple[Command, CompiledStatement, list[Any]]]) -> None:
+        for command, compiled, arguments in later:
+            started = time.perf_counter()
+            matched = await self._execute(command, compiled, arguments)
+            self._observe(command, started, matched)
 
     def require_whole(self) -> None:
         """Refuse to commit after a failed statement, whoever caught its error.

@@ -89,6 +89,7 @@ class MariadbTransaction(Transaction):
         self._connection = connection
 
     async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
+        await self.flush()
         return await _fetch(self._connection, sql, None)
 
     async def _fetch(self, query: Statement, compiled: CompiledStatement, arguments: list[Any]) -> list[Any]:
@@ -136,15 +137,15 @@ class MariadbDatabase(ServerDatabase[Any]):
         self._connect_timeout_seconds = connect_timeout_seconds
         self.pool: Pool[Any] = Pool("mariadb", pool, connect=self._connect, close=_close, is_open=_is_open)
 
-    def _transaction(self, connection: Any) -> Transaction:
+    def transaction_on(self, connection: Any) -> Transaction:
         return MariadbTransaction(connection, self._slow_seconds)
 
     async def _begin(self, connection: Any, isolation: Isolation) -> None:
         if isolation is not Isolation.READ_COMMITTED:
-            await self._run(connection, f"SET TRANSACTION ISOLATION LEVEL {isolation}")
-        await self._run(connection, "START TRANSACTION")
+            await self.run(connection, f"SET TRANSACTION ISOLATION LEVEL {isolation}")
+        await self.run(connection, "START TRANSACTION")
 
-    async def _run(self, connection: Any, sql: str) -> None:
+    async def run(self, connection: Any, sql: str) -> None:
         await _run(connection, sql, None)
 
     async def _connect(self) -> Any:

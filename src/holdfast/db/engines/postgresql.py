@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from holdfast.core.errors import HoldfastError
 from holdfast.db.engines.base import Isolation, Transaction
@@ -23,11 +26,12 @@ from holdfast.db.errors import (
     UnstorableValueError,
 )
 from holdfast.db.pool import Pool, PoolSettings
-from holdfast.db.statements import CompiledStatement, Statement
+from holdfast.db.statements import Command, CompiledStatement, Statement
 
 _DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 # Each costs the server some kilobytes on each connection; a list with many filters has hundreds of variants.
 _MOST_PREPARED = 500
+_PLACEHOLDER = re.compile(r"\$(\d+)")
 _DETAIL_COLUMNS = re.compile(r"Key \(([^)]*)\)")
 
 
@@ -64,6 +68,7 @@ class PostgresqlTransaction(Transaction):
         self._connection = connection
 
     async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
+        await self.flush()
         try:
             return [tuple(row) for row in await self._connection.driver.fetch(sql)]
         except _DRIVER_ERRORS as error:
@@ -100,6 +105,17 @@ class PostgresqlTransaction(Transaction):
         # The status reads "UPDATE 3" or "INSERT 0 1".
         return int(prepared.get_statusmsg().rpartition(" ")[2])
 
+    async def _insert_all(self, later: Sequence[tuple[Command, CompiledStatement, list[Any]]]) -> None:
+        if len(later) == 1:
+            await super()._insert_all(later)
+            return
+        together = _together(tuple(compiled for _, compiled, _ in later))
+        arguments = [value for _, _, values in later for value in values]
+        started = time.perf_counter()
+        await self._execute(later[-1][0], together, arguments)
+        # Counted once, under the name of the last: it is one round trip.
+        self._observe(later[-1][0], started, len(later))
+
     async def _execute_many(self, command: Statement, compiled: CompiledStatement, arguments: list[list[Any]]) -> None:
         try:
             prepared = await self._connection.prepare(compiled)
@@ -112,6 +128,25 @@ class PostgresqlTransaction(Transaction):
             # The schema changed under a prepared plan: the next try prepares anew.
             self._connection.prepared.clear()
         return translated(error)
+
+
+@lru_cache(maxsize=500)
+def _together(inserts: tuple[CompiledStatement, ...]) -> CompiledStatement:
+    """Several INSERTs as one statement; foreign keys between their rows are checked when all are in."""
+    texts: list[str] = []
+    before = 0
+    for each in inserts:
+        texts.append(_PLACEHOLDER.sub(partial(_shifted, before), each.sql))
+        before += len(each.positions)
+    *first, last = texts
+    named = ", ".join(f"insert_{number} AS ({text})" for number, text in enumerate(first, 1))
+    return msgspec.structs.replace(
+        inserts[-1], name="+".join(each.name for each in inserts), sql=f"WITH {named} {last}"
+    )
+
+
+def _shifted(by: int, placeholder: re.Match[str]) -> str:
+    return f"${int(placeholder[1]) + by}"
 
 
 class PostgresqlDatabase(ServerDatabase[_Connection]):
@@ -136,13 +171,13 @@ class PostgresqlDatabase(ServerDatabase[_Connection]):
             "postgresql", pool, connect=self._connect, close=_close, is_open=lambda held: not held.driver.is_closed()
         )
 
-    def _transaction(self, connection: _Connection) -> Transaction:
+    def transaction_on(self, connection: _Connection) -> Transaction:
         return PostgresqlTransaction(connection, self._slow_seconds)
 
     async def _begin(self, connection: _Connection, isolation: Isolation) -> None:
-        await self._run(connection, f"BEGIN ISOLATION LEVEL {isolation}")
+        await self.run(connection, f"BEGIN ISOLATION LEVEL {isolation}")
 
-    async def _run(self, connection: _Connection, sql: str) -> None:
+    async def run(self, connection: _Connection, sql: str) -> None:
         try:
             await connection.driver.execute(sql)
         except _DRIVER_ERRORS as error:

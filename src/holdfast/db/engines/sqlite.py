@@ -55,6 +55,7 @@ class SqliteTransaction(Transaction):
         self._thread = thread
 
     async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
+        await self.flush()
         rows: list[tuple[Any, ...]] = await self._run(lambda: self._connection.execute(sql).fetchall(), heavy=True)
         return rows
 
@@ -146,6 +147,7 @@ class SqliteDatabase(Database):
         try:
             tx = SqliteTransaction(writer.connection, self._slow_seconds, writer.thread)
             yield tx
+            await tx.flush()
             tx.require_whole()
         except BaseException:
             await writer.roll_back()

@@ -1,6 +1,7 @@
 """Recording changes, and reading the record."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from holdfast.core.actor import Actor
@@ -31,7 +32,7 @@ async def record(
     description: str | None = None,
     clock: Clock = utc_now,
 ) -> None:
-    """Write one entry in the transaction of the change itself."""
+    """Write one entry in the transaction of the change itself, with its other inserts where there are any."""
     entry = Entry(
         action=action,
         resource_type=resource_type,
@@ -42,7 +43,7 @@ async def record(
         new=new,
         description=description,
     )
-    await tx.execute(queries.INSERT_ENTRY, **_row(actor, entry, clock))
+    tx.insert_later(queries.INSERT_ENTRY, **_row(actor, entry, clock))
 
 
 async def record_all(tx: Transaction, actor: Actor, entries: Iterable[Entry], clock: Clock = utc_now) -> None:
@@ -87,10 +88,17 @@ def _masked(fields: Mapping[str, Any] | None) -> dict[str, Any] | None:
         return None
     masked: dict[str, Any] = {}
     for name, value in fields.items():
-        if any(word in name for word in _SECRET_WORDS) and isinstance(value, str):
+        if not isinstance(value, str):
+            masked[name] = value
+        elif _is_secret(name):
             masked[name] = MASK
-        elif isinstance(value, str) and len(value) > _LONGEST_VALUE:
+        elif len(value) > _LONGEST_VALUE:
             masked[name] = f"{value[:_LONGEST_VALUE]}… ({len(value)} characters)"
         else:
             masked[name] = value
     return masked
+
+
+@lru_cache(maxsize=1000)
+def _is_secret(name: str) -> bool:
+    return any(word in name for word in _SECRET_WORDS)

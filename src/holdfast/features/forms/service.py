@@ -52,10 +52,10 @@ async def open_form(
         "tag": tag,
         "status": "Pending",
     }
-    await tx.execute(queries.INSERT_FORM, id=form_id, user_id=actor.user_id, created_at=now, updated_at=now, **fields)
+    tx.insert_later(queries.INSERT_FORM, id=form_id, user_id=actor.user_id, created_at=now, updated_at=now, **fields)
     messages = []
     if message is not None:
-        messages.append(await _insert_message(tx, actor, form_id, message, clock))
+        messages.append(_insert_message(tx, actor, form_id, message, clock))
     new = fields if message is None else {**fields, "message": message}
     await audit.record(tx, actor, Action.CREATE, "form", form_id, label=title, g_id=g_id, new=new, clock=clock)
     return Form(
@@ -155,7 +155,7 @@ async def add_message(
     form = await _get_access(tx, actor, form_id, queries.FIND_ACCESS_AS_PARENT)
     if form.status in policy.CLOSED:
         raise FormClosedError(form.status)
-    message = await _insert_message(tx, actor, form_id, content, clock)
+    message = _insert_message(tx, actor, form_id, content, clock)
     await audit.record(
         tx,
         actor,
@@ -235,7 +235,7 @@ async def _attach_messages(tx: Transaction, forms: list[Form]) -> None:
             by_form[message.form_id].append(message)
 
 
-async def _insert_message(tx: Transaction, actor: Actor, form_id: str, content: str, clock: Clock) -> FormMessage:
+def _insert_message(tx: Transaction, actor: Actor, form_id: str, content: str, clock: Clock) -> FormMessage:
     message = FormMessage(
         id=new_long_id(),
         form_id=form_id,
@@ -245,7 +245,7 @@ async def _insert_message(tx: Transaction, actor: Actor, form_id: str, content: 
         content=content,
         created_at=clock(),
     )
-    await tx.execute(
+    tx.insert_later(
         queries.INSERT_MESSAGE,
         id=message.id,
         form_id=form_id,
