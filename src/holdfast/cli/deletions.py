@@ -1,5 +1,6 @@
 """`holdfast deletions`: what was deleted, by whom; restore and purge."""
 
+import shlex
 import sys
 import time
 from enum import StrEnum
@@ -163,6 +164,7 @@ def _for_people(deletion: Row) -> Row:
         "type": deletion["root_type"],
         "label": deletion["root_label"],
         "rows": row_count(_counts(deletion)),
+        "purge_after": terminal.shown(deletion["purge_after"], "created_at") or None,
     }
 
 
@@ -194,5 +196,5 @@ def _waiting() -> Progress:
 
 def _how_far(deletion: dict[str, Any], *, is_over: bool) -> str:
     if is_over:
-        return f"Purged. To bring it back, on the server: holdfast recover {deletion['bundle_path']}"
+        return f"Purged. To bring it back, on the server: holdfast recover {shlex.quote(deletion['bundle_path'])}"
     return f"The purge is asked for: holdfast deletions show {deletion['id']} tells how far it is."
