@@ -306,7 +306,8 @@ def connect(path: Path, *, read_only: bool) -> Any:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA cache_size = -16000")
+        # KiB for each connection. Readers are many, and the system's own cache is behind them.
+        connection.execute(f"PRAGMA cache_size = {-4000 if read_only else -16000}")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.execute(f"PRAGMA busy_timeout = {1000 if read_only else 0}")
         if read_only:
