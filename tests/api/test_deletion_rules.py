@@ -1,5 +1,6 @@
 """Who may delete and restore, what must be decided first, and what is never deleted (S-02, P-04, A-06)."""
 
+import asyncio
 from typing import Any
 
 import httpx
@@ -378,3 +379,23 @@ async def test_a_token_without_the_scope_neither_deletes_nor_restores(course: Co
         await make_token(database, course.ids["student"], kind="api", scopes="deletions:write")
     )
     assert (await restore(undo, deleted.json()["deletion_id"])).status_code == 200
+
+
+async def test_two_admins_who_leave_at_once_need_a_decision(course: Course) -> None:
+    second = await make_user(course.database, "second-head")
+    await make_member(course.database, second, course.g_id, "admin")
+    other = await course.client_of(second)
+    members = f"/groups/{course.g_id}/members"
+    answers = await asyncio.gather(
+        course.head.delete(f"{members}/{course.ids['head']}"), other.delete(f"{members}/{second}")
+    )
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+
+
+async def test_what_is_protected_at_that_moment_stays(course: Course) -> None:
+    project, group = f"/projects/{course.p_id}", f"/groups/{course.g_id}"
+    token = {"plan": (await plan_of(course.root, "group", course.g_id))["token"]}
+    protected, deleted = await asyncio.gather(
+        course.root.patch(project, json={"deletion_protected": True}), course.root.delete(group, params=token)
+    )
+    assert (protected.status_code, deleted.status_code) in {(200, 409), (404, 200)}

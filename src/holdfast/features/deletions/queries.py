@@ -1,5 +1,7 @@
 """The statements of deletions: their rows, what must be decided first, and what stands against them."""
 
+from functools import reduce
+from operator import add
 from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Select, Table, bindparam, case, cast, func, insert, select, update
@@ -20,7 +22,7 @@ from holdfast.db.tables import (
     users,
 )
 from holdfast.db.tables.groups import SUPER_GROUP_ID
-from holdfast.features.deletions.types import CountedItem, DeletionRow, GpuSum, ProjectQuota
+from holdfast.features.deletions.types import CountedItem, DeletionRow, GpuSum, ProjectQuota, RowId
 from holdfast.features.workloads.types import STATUSES_HOLDING_GPUS
 
 # How many things a decision, or an error, names.
@@ -204,6 +206,24 @@ LAST_ADMIN: dict[str, Query[CountedItem]] = {
     ),
 }
 
+_of_admin = user_group.c.u_id == _key_0
+_ADMINISTERED = (
+    select(group_list.c.g_id.label("id"))
+    .join(user_group, user_group.c.g_id == group_list.c.g_id)
+    .where(_of_admin, user_group.c.role == "admin", live(user_group), live(group_list))
+    .order_by(group_list.c.g_id)
+    .with_for_update(of=group_list, key_share=True)
+)
+# Two admins who leave at once would each count on the other: the second waits here, as for any change of members.
+LOCK_ADMINISTERED: dict[str, Query[RowId]] = {
+    "user": Query("deletions.lock_administered(by_user)", _ADMINISTERED, RowId),
+    "member": Query(
+        "deletions.lock_administered(by_member)",
+        _ADMINISTERED.where(user_group.c.g_id == bindparam("key_1", type_=user_group.c.g_id.type)),
+        RowId,
+    ),
+}
+
 _LABELS = {users: users.c.username, group_list: group_list.c.group_name, project_list: project_list.c.project_name}
 # By type of root: for each table with the flag, its protected rows that would go, under the type of these.
 PROTECTED: dict[str, list[tuple[str, Query[CountedItem]]]] = {
@@ -222,6 +242,24 @@ PROTECTED: dict[str, list[tuple[str, Query[CountedItem]]]] = {
     ]
     for root_type, root in GRAPH.root_types.items()
 }
+
+# What was marked although it is protected: somebody protected it after it was asked for.
+COUNT_PROTECTED_MARKED = Query(
+    "deletions.count_protected_marked",
+    select(
+        reduce(
+            add,
+            (
+                select(func.count())
+                .select_from(table)
+                .where(table.c.deletion_id == _deletion_id, table.c.deletion_protected)
+                .scalar_subquery()
+                for table in _LABELS
+            ),
+        ).label("value")
+    ),
+    Count,
+)
 
 # The live projects to which a deletion's workloads would come back. They are locked, in order, as an admission does.
 LOCK_PROJECTS_OF_WORKLOADS = Query(

@@ -87,8 +87,9 @@ async def delete(
         plan = await make_plan(tx, root, found, plan_key)
     deletion_id = new_long_id()
     counts = await trash.mark(tx, root, deletion_id, clock())
-    if counts != plan.counts:
-        # Somebody made or removed a row beneath since it was counted: counted again, the token tells.
+    is_protected = await tx.fetch_count(queries.COUNT_PROTECTED_MARKED, deletion_id=deletion_id)
+    if counts != plan.counts or is_protected:
+        # Somebody made, removed or protected a row beneath since it was counted: counted again, the plan tells.
         raise SerializationError("what would go changed at the same moment; try again", retry_after_seconds=1)
     await _record(tx, actor, plan, found, deletion_id, reason=wish.reason, kept_days=kept_days, clock=clock)
     return Deleted(deletion_id=deletion_id, counts=counts)
@@ -149,6 +150,8 @@ async def _lock(tx: Transaction, actor: Actor, root: Root, wish: Wish) -> RootAc
     """The root, live and locked, as the actor may delete it."""
     # Before the lock, so that nobody holds up what they may not delete; and after it, because rights may have changed.
     await get_root(tx, actor, root, under=wish.under)
+    if root.type in queries.LOCK_ADMINISTERED:
+        await tx.fetch_all(queries.LOCK_ADMINISTERED[root.type], **root.parameters)
     await lock_root(tx, root)
     found = await get_root(tx, actor, root, under=wish.under)
     await require_deletable(tx, root, found, is_locked=True)
