@@ -55,6 +55,12 @@ async def schema_status(address: DatabaseAddress) -> SchemaStatus:
     return await _on_database(address, _status)
 
 
+def known_revisions() -> list[str]:
+    """The revisions that this version knows, oldest first."""
+    script = ScriptDirectory(str(Path(__file__).parent / "migrations"))
+    return [migration.revision for migration in script.walk_revisions()][::-1]
+
+
 async def check_schema(address: DatabaseAddress) -> None:
     """Refuse a database whose revision or live catalogue is not what this version needs, with the names."""
     status, findings = await _on_database(address, lambda connection: (_status(connection), find_drift(connection)))

@@ -11,8 +11,9 @@ import secrets
 import struct
 import zipfile
 import zlib
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -137,11 +138,14 @@ class BundleWriter:
         self._part.unlink(missing_ok=True)
 
     def begin(self, name: str) -> "LinesWriter":
-        """A new file of the bundle; the one before it must be ended."""
+        """A new file of the bundle, which is there once it has a line; the one before it must be ended."""
+        return LinesWriter(name, partial(self._open_member, name), self._files)
+
+    def _open_member(self, name: str) -> IO[bytes]:
         member = zipfile.ZipInfo(name, _NO_TIME)
         member.compress_type = zipfile.ZIP_DEFLATED
         self._open = self._zip.open(member, "w", force_zip64=True)
-        return LinesWriter(name, self._open, self._files)
+        return self._open
 
     def finish(self, **facts: Any) -> Manifest:
         """Add the manifest, bring all to the disk, and give the file its name."""
@@ -159,9 +163,10 @@ class BundleWriter:
 class LinesWriter:
     """One file of a bundle while it is written."""
 
-    def __init__(self, name: str, stream: IO[bytes], files: dict[str, FileEntry]) -> None:
+    def __init__(self, name: str, open_member: Callable[[], IO[bytes]], files: dict[str, FileEntry]) -> None:
         self._name = name
-        self._stream = stream
+        self._open_member = open_member
+        self._stream: IO[bytes] | None = None
         self._files = files
         self._hash = hashlib.sha256()
         self.rows = self._own_rows = self._size = 0
@@ -170,6 +175,8 @@ class LinesWriter:
         """Add lines, of which so many are of rows that bear the bundle's own deletion."""
         if not lines:
             return
+        if self._stream is None:
+            self._stream = self._open_member()
         block = b"\n".join(lines) + b"\n"
         self._hash.update(block)
         self._stream.write(block)
@@ -179,10 +186,11 @@ class LinesWriter:
 
     def end(self) -> None:
         """Close the file; the manifest will name it."""
-        self._stream.close()
-        self._files[self._name] = FileEntry(
-            rows=self.rows, own_rows=self._own_rows, size=self._size, sha256=self._hash.hexdigest()
-        )
+        if self._stream is not None:
+            self._stream.close()
+            self._files[self._name] = FileEntry(
+                rows=self.rows, own_rows=self._own_rows, size=self._size, sha256=self._hash.hexdigest()
+            )
 
 
 class BundleReader:
