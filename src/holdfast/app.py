@@ -13,6 +13,7 @@ from litestar.types import ASGIApp
 from holdfast import __version__
 from holdfast.api import (
     audit_logs,
+    cleanup,
     config_files,
     deleting,
     deletion_plans,
@@ -46,6 +47,7 @@ from holdfast.worker.loop import running_worker
 
 _ROUTERS = [
     audit_logs.router,
+    cleanup.router,
     config_files.router,
     deleting.router,
     deletion_plans.router,

@@ -272,6 +272,10 @@ DELETIONS = [
     _row("POST /deletions/{deletion_id}/restore", make.deleted_user, "a user", {}),
     _row("POST /deletions/{deletion_id}/purge", make.deleted_file, "a config file"),
     _of_self("POST /deletions/{deletion_id}/purge", make.form_deleted_by_self, "a form, by its author"),
+    _row("POST /admin/cleanup/soft-deleted", make.nothing, "what would go", {"dry_run": True}),
+    _row("POST /admin/cleanup/soft-deleted", body={}),
+    _row("POST /admin/cleanup/audit-logs", make.nothing, "what would go", {"dry_run": True}),
+    _row("POST /admin/cleanup/audit-logs", body={}),
 ]
 
 AUDIT = [

@@ -67,7 +67,7 @@ async def run_one(
         return False
     started = time.perf_counter()
     periodic = PERIODIC_JOBS.get(job.name)
-    every = None if periodic is None else periodic.every
+    every = None if periodic is None else periodic.interval(settings)
     try:
         changed = await _supervise(database, job, _work_of(job, database, settings, clock), clock, stop)
     except jobs.PutOffError as waiting:

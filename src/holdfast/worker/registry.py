@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import structlog
 
 from holdfast.core.clock import Clock
 from holdfast.db import answers
@@ -13,7 +14,10 @@ from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.retries import with_retries
 from holdfast.features.accounts import jobs as accounts
 from holdfast.features.deletions import jobs as deletions
+from holdfast.features.deletions import retention
 from holdfast.settings import Settings
+
+_log = structlog.get_logger("holdfast.worker")
 
 JobFunction = Callable[[Database, Settings, Clock], Awaitable[int]]
 OneOffFunction = Callable[[Database, Settings, dict[str, Any], Clock], Awaitable[int]]
@@ -21,11 +25,21 @@ Step = Callable[[Transaction], Awaitable[int]]
 
 
 class PeriodicJob(msgspec.Struct, frozen=True):
-    """A job that the cluster runs again and again. `run` returns how many rows it changed."""
+    """A job that the cluster runs again and again. `run` returns how many rows it changed.
+
+    `every_days_setting` names the setting that says how often, where one does.
+    """
 
     name: str
     every: timedelta
     run: JobFunction
+    every_days_setting: str | None = None
+
+    def interval(self, settings: Settings) -> timedelta:
+        """The time from the end of one run to the next."""
+        if self.every_days_setting is None:
+            return self.every
+        return timedelta(days=getattr(settings, self.every_days_setting))
 
 
 class OneOffJob(msgspec.Struct, frozen=True):
@@ -67,6 +81,24 @@ async def purge_deletion(database: Database, settings: Settings, arguments: dict
     return await deletions.purge_deletion(database, settings.resolved_bundle_dir, arguments, clock)
 
 
+async def cleanup_soft_deleted(database: Database, settings: Settings, clock: Clock) -> int:
+    """Deletions whose time is over: bundled and purged."""
+    arguments = {"category": "soft-deleted", "days": settings.retention_deleted_days}
+    return await cleanup(database, settings, arguments, clock)
+
+
+async def cleanup_audit_logs(database: Database, settings: Settings, clock: Clock) -> int:
+    """Audit entries whose time is over: archived and removed."""
+    return await cleanup(database, settings, {"category": "audit-logs", "days": settings.retention_audit_days}, clock)
+
+
+async def cleanup(database: Database, settings: Settings, arguments: dict[str, Any], clock: Clock) -> int:
+    """What a person or the calendar asks retention for; the numbers stand in the log and in the audit log."""
+    report = await retention.run_cleanup(database, settings.resolved_bundle_dir, arguments, clock)
+    _log.info("cleanup_done", **msgspec.to_builtins(report))
+    return sum(report.counts.values())
+
+
 async def _until_done(database: Database, step: Step) -> int:
     """Repeat a bounded step, each in its own transaction, until it finds nothing more."""
     total = 0
@@ -90,6 +122,12 @@ PERIODIC_JOBS = {
         PeriodicJob("accounts.set_absent_users_offline", timedelta(minutes=10), set_absent_users_offline),
         PeriodicJob("answers.remove_old", timedelta(hours=1), remove_old_answers),
         PeriodicJob("deletions.resume_purges", timedelta(minutes=10), resume_purges),
+        PeriodicJob("retention.cleanup_audit_logs", timedelta(days=1), cleanup_audit_logs, "cleanup_audit_every_days"),
+        PeriodicJob(
+            "retention.cleanup_soft_deleted", timedelta(days=30), cleanup_soft_deleted, "cleanup_deleted_every_days"
+        ),
     )
 }
-ONE_OFF_JOBS = {job.name: job for job in (OneOffJob("deletions.purge", purge_deletion),)}
+ONE_OFF_JOBS = {
+    job.name: job for job in (OneOffJob("deletions.purge", purge_deletion), OneOffJob("retention.cleanup", cleanup))
+}

@@ -63,7 +63,9 @@ async def purge_deletion(database: Database, folder: Path, arguments: dict[str, 
     """
     request = msgspec.convert(arguments, PurgeRequest)
     try:
-        return await purge(database, request.deletion_id, folder, witness=partial(_record, request, clock), clock=clock)
+        return await purge(
+            database, request.deletion_id, folder, witness=partial(record_step, request, clock), clock=clock
+        )
     except PurgeWaitsError as error:
         raise jobs.PutOffError(error.message, seconds=_WAIT_SECONDS) from error
     except LeaseLostError as error:
@@ -82,7 +84,8 @@ async def resume_purges(tx: Transaction, clock: Clock = utc_now) -> int:
     return len(found)
 
 
-async def _record(request: PurgeRequest, clock: Clock, tx: Transaction, step: PurgeStep) -> None:
+async def record_step(request: PurgeRequest, clock: Clock, tx: Transaction, step: PurgeStep) -> None:
+    """Tell the audit log of a purge that begins or ends."""
     facts = {
         "deletion_id": step.deletion.id,
         "counts": step.counts,
@@ -92,7 +95,7 @@ async def _record(request: PurgeRequest, clock: Clock, tx: Transaction, step: Pu
     }
     await audit.record(
         tx,
-        await _actor(tx, request),
+        await find_actor(tx, request.actor_id, request.actor_name),
         Action.PURGE,
         step.deletion.root_type,
         step.deletion.root_id,
@@ -103,9 +106,10 @@ async def _record(request: PurgeRequest, clock: Clock, tx: Transaction, step: Pu
     )
 
 
-async def _actor(tx: Transaction, request: PurgeRequest) -> Actor:
-    if request.actor_id is not None:
-        found = await tx.fetch_one(_FIND_ACTOR, u_id=request.actor_id)
+async def find_actor(tx: Transaction, actor_id: str | None, actor_name: str | None) -> Actor:
+    """Who asked for a job, as long as their row is there; otherwise the service itself."""
+    if actor_id is not None:
+        found = await tx.fetch_one(_FIND_ACTOR, u_id=actor_id)
         if found is not None:
-            return Actor(user_id=found.u_id, username=request.actor_name or "", is_super_admin=True)
+            return Actor(user_id=found.u_id, username=actor_name or "", is_super_admin=True)
     return await get_system_actor(tx)

@@ -1,0 +1,1 @@
+"""Rules of deletions, at the level of their service functions."""
