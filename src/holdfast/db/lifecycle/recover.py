@@ -164,7 +164,7 @@ class _Recovering:
 
     async def run(self, witness: Witness) -> Recovery:
         """Insert what is missing, and make it live."""
-        for counter in (self._inserted, self._present, self._pointers, self._emptied):
+        for counter in (self._inserted, self._present, self._pointers):
             counter.clear()
         await self._insert_deletions()
         async with aclosing(self._pages()) as pages:
