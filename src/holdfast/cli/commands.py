@@ -50,6 +50,7 @@ COMMANDS = (
     CommandPlace("forms", "forms:application", _RECORDS, "Open, answer and decide forms"),
     CommandPlace("delete", "delete:delete", _RECORDS, "Delete something with all that hangs on it"),
     CommandPlace("deletions", "deletions:application", _RECORDS, "What was deleted: restore or purge it"),
+    CommandPlace("cleanup", "cleanup:application", _RECORDS, "Let go what is older than its retention"),
     CommandPlace("audit", "audit:application", _RECORDS, "Who did what, and when"),
     CommandPlace("serve", "serve:serve", _SERVER, "Start the server"),
     CommandPlace("migrate", "migrate:application", _SERVER, "Upgrade the database, or show where it stands"),

@@ -157,7 +157,7 @@ _oldest = (
     .limit(bindparam("at_most", required=True))
     .subquery("oldest")
 )
-_range: Select[Any] = select(
+_range: Any = select(
     func.min(_oldest.c.id).label("first_id"), func.max(_oldest.c.id).label("last_id"), func.count().label("row_count")
 )
 FIND_RANGE: Query[EntryRange] = Query("retention.find_range", _range, EntryRange, heavy=True)
