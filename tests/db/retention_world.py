@@ -135,7 +135,7 @@ async def _people(database: Database) -> None:
             database, idempotency_keys, **_row(idempotency_keys, user_id=name, idempotency_key="k", status=201)
         )
         for number in range(3):
-            await make_entry(database, name, f"{name}-{number}", age=1)
+            await make_entry(database, name, f"{name}-{number}", age=80)
 
 
 async def make_entry(database: Database, u_id: str, resource_id: str, *, age: float) -> None:

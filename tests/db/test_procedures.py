@@ -21,7 +21,7 @@ from holdfast.db.migrations.ops import procedures_of
 from holdfast.db.tables import audit_archives, audit_logs, form_messages
 from holdfast.db.tables.base import Deletion, policy_of
 from tests.db.live import other_connection
-from tests.db.retention_world import make_world, states, survivors
+from tests.db.retention_world import make_entry, make_world, states, survivors
 from tests.db.rows import fetch, run
 from tests.factories import insert_row, insert_rows
 
@@ -214,16 +214,27 @@ async def test_it_goes_on_after_its_connection_was_killed(database: Database, ur
 
 
 @pytest.mark.conformance("S-06")
-async def test_a_deletion_that_another_holds_is_left_to_it(database: Database, call: Call) -> None:
+async def test_it_waits_for_a_purge_that_a_worker_is_at(database: Database, call: Call) -> None:
     await make_world(database)
+    left = await survivors(database)
     until = (utc_now() + timedelta(hours=1)).replace(tzinfo=None).isoformat(sep=" ")
     await run(
         database,
-        f"UPDATE deletions SET state = 'purging', lease_token = 'worker', lease_until = '{until}' WHERE id = 'D-ada'",
+        f"UPDATE deletions SET state = 'purging', lease_token = 'worker', lease_until = '{until}' WHERE id = 'D-young'",
     )
     report = call("CALL cleanup_soft_deleted(30)")
-    assert (report["purged"], report["in_progress"]) == (2, 1)
-    assert ("D-ada", "purging", "") in await states(database)
+    assert (report["purged"], report["in_progress"]) == (0, 1)
+    await run(database, "UPDATE deletions SET state = 'deleted', lease_token = NULL WHERE id = 'D-young'")
+    assert await survivors(database) == left
+
+
+@pytest.mark.conformance("S-06", "X-09")
+async def test_a_bundle_that_lacks_a_newer_audit_entry_does_not_count(database: Database, call: Call) -> None:
+    await make_world(database)
+    await make_entry(database, "ada", "later", age=0)
+    report = call("CALL cleanup_soft_deleted(30)")
+    assert (report["purged"], report["without_bundle"]) == (2, 3)
+    assert ("D-ada", "deleted", "") in await states(database)
 
 
 @pytest.mark.conformance("S-06")
@@ -254,7 +265,7 @@ async def test_only_older_and_archived_entries_leave_the_audit_log(database: Dat
     )
     assert [tuple(entry[:3]) for entry in entries] == [("admin", "purge", "audit-log")]
     assert msgspec.json.decode(entries[0][3])["counts"] == {"audit_logs": 1200}
-    # The six of the world are a day old.
+    # The six of the world are younger.
     assert await fetch(database, "SELECT count(*) FROM audit_logs WHERE actor_name <> 'holdfast'") == [(106,)]
 
 

@@ -16,6 +16,7 @@ from holdfast.db.tables import audit_logs, metadata
 from holdfast.db.tables.base import policy_of
 from holdfast.features.deletions import retention
 from holdfast.features.deletions.audit_archives import archive_entries
+from holdfast.features.deletions.jobs import purge_deletion
 from holdfast.features.deletions.retention import CleanupForbiddenError, CleanupReport
 from tests.db.live import other_connection
 from tests.db.retention_world import make_entry, make_world, states, survivors
@@ -96,6 +97,26 @@ async def test_the_engines_cascades_the_procedure_and_this_leave_the_same(
         assert await survivors(database) == wanted
 
 
+async def test_a_call_that_was_left_off_halfway_is_finished_here(database: Database, tmp_path: Path) -> None:
+    await make_world(database)
+    await run(database, "UPDATE deletions SET bundle_verified_at = NULL")
+    await cleanup(database, tmp_path, "soft-deleted", 30, prepare_only=True)
+    await run(
+        database,
+        "UPDATE deletions SET state = 'purging', lease_token = 'call-0123456789abcdef',"
+        " lease_until = '2020-01-01 00:00:00.000000', bundle_path = '/nowhere' WHERE id = 'D-course'",
+    )
+    ((path,),) = await fetch(database, "SELECT bundle_path FROM deletions WHERE id = 'D-ada'")
+    course = path.replace("D-ada", "D-course")
+    sha256 = open_bundle(Path(course)).sha256
+    changes = f"bundle_path = '{course}', bundle_sha256 = '{sha256}'"
+    await run(database, f"UPDATE deletions SET {changes} WHERE id = 'D-course'")
+    await run(database, "DELETE FROM form_messages WHERE deletion_id = 'D-course'")
+    assert await purge_deletion(database, tmp_path, {"deletion_id": "D-course"}) > 0
+    assert ("D-course", "purged", "") in await states(database)
+    assert open_bundle(tmp_path / "D-course.bundle.zip").manifest.rows_by_table()["form_messages"] == 5
+
+
 async def test_preparing_removes_nothing_and_is_not_done_twice(database: Database, tmp_path: Path) -> None:
     await make_world(database)
     left = await survivors(database)
@@ -138,7 +159,7 @@ async def test_old_entries_are_archived_before_they_go(database: Database, tmp_p
     assert reader.manifest.kind == "audit-archive"
     left = await fetch(database, "SELECT actor_name, action, resource_type FROM audit_logs ORDER BY id")
     assert [tuple(row) for row in left if row[0] == "holdfast"] == [("holdfast", "purge", "audit-log")]
-    # The six entries of the world are a day old.
+    # The six entries of the world are younger.
     assert len(left) == 7
     ((archive_rows, removed_rows, is_open),) = await fetch(
         database,

@@ -50,6 +50,8 @@ from holdfast.db.retries import with_retries
 Result = TypeVar("Result")
 
 LEASE_SECONDS = 60
+# With what the lease tokens of the stored procedures begin.
+PROCEDURE_LEASE = "call-"
 _KEYS_AT_ONCE = 2000
 _MOST_BUNDLES = 3
 
@@ -156,6 +158,7 @@ class _Purging:
         self._actual: Counter[str] = Counter()
         self._set_null: dict[str, int] = {}
         self._state_before = ""
+        self._counts_are_known = True
         self.removed = 0
 
     async def take_lease(self) -> HeldDeletion | None:
@@ -174,6 +177,8 @@ class _Purging:
         if found.state == "purging" and found.lease_until is not None and found.lease_until > now:
             raise PurgeWaitsError("another worker purges this deletion")
         self._state_before = found.state
+        # A CALL of the database's procedure, left off halfway, keeps no count of what it removed.
+        self._counts_are_known = not (found.lease_token or "").startswith(PROCEDURE_LEASE)
         if found.state == "deleted":
             # A bundle made before anything was removed may be out of date.
             await tx.execute(statements.FORGET_BUNDLE, deletion_id=found.id, updated_at=now, **_NO_BUNDLE)
@@ -205,7 +210,8 @@ class _Purging:
 
     async def run(self, held: HeldDeletion) -> None:
         """Make the bundle, unless the removal had begun, remove its rows, and check what is left."""
-        if self._state_before != "purging" or held.bundle_verified_at is None:
+        is_resumed = self._state_before == "purging" and held.bundle_verified_at is not None
+        if not is_resumed or not self._counts_are_known:
             reader = (await self._prepare(held)).reader
         else:
             reader = await self._reopen(held)

@@ -12,7 +12,7 @@ from enum import StrEnum
 import msgspec
 from sqlalchemy import Table
 
-from holdfast.db.lifecycle.graph import GRAPH, Edge
+from holdfast.db.lifecycle.graph import GRAPH, Edge, Rule
 from holdfast.db.tables.base import Deletion, policy_of
 
 Path = tuple[Edge, ...]
@@ -57,6 +57,17 @@ class Step(msgspec.Struct, frozen=True):
 def purge_steps() -> list[Step]:
     """All steps of a purge, in order."""
     return [step for table in reversed(GRAPH.tables) for step in _steps_of(table)]
+
+
+def newer_edges() -> list[Edge]:
+    """The foreign keys by which rows can come to a deleted parent after its bundle was made: audit entries do."""
+    return [
+        edge
+        for edge in GRAPH.edges
+        if edge.rule is Rule.CASCADE
+        and policy_of(edge.child).in_bundle
+        and policy_of(edge.child).deletion is Deletion.PURGE_ONLY
+    ]
 
 
 def _steps_of(table: Table) -> Iterator[Step]:

@@ -15,8 +15,9 @@ cleanup: BEGIN
   DECLARE due_id VARCHAR(21) CHARACTER SET ascii COLLATE ascii_nopad_bin;
   DECLARE due_type VARCHAR(50) CHARACTER SET ascii COLLATE ascii_nopad_bin;
   DECLARE due_label VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
-  DECLARE due_made, last_seen DATETIME(6) DEFAULT '1000-01-01';
-  DECLARE last_id VARCHAR(21) CHARACTER SET ascii COLLATE ascii_nopad_bin DEFAULT '';
+  DECLARE due_state VARCHAR(20) CHARACTER SET ascii COLLATE ascii_nopad_bin;
+  DECLARE due_bundled DATETIME(6);
+  DECLARE busy_turns INT DEFAULT 0;
   DECLARE step, first_step, room, changed, conflicts INT DEFAULT 0;
   DECLARE kind, outcome VARCHAR(20);
   DECLARE target, place VARCHAR(140);
@@ -52,35 +53,56 @@ cleanup: BEGIN
     END;
 
     deletions_due: LOOP
-      SET due_id = NULL;
-      SET outcome = NULL;
+      SET due_id = NULL, outcome = NULL;
       claim: BEGIN
         DECLARE EXIT HANDLER FOR 1020, 1205, 1213 BEGIN
           ROLLBACK;
           SET outcome = 'busy';
         END;
         START TRANSACTION;
-        SELECT id, root_type, root_label, created_at INTO due_id, due_type, due_label, due_made
+        -- Deletions may overlap, so one is purged at a time.
+        IF EXISTS (SELECT 1 FROM deletions WHERE state = 'purging' AND lease_until > UTC_TIMESTAMP(6)) THEN
+          COMMIT;
+          LEAVE claim;
+        END IF;
+        SELECT id, root_type, root_label, state, bundle_verified_at
+          INTO due_id, due_type, due_label, due_state, due_bundled
           FROM deletions
-         WHERE created_at < cutoff AND bundle_verified_at IS NOT NULL
-           AND (created_at > last_seen OR created_at = last_seen AND id > last_id)
-           AND (state = 'deleted'
-                OR state = 'purging' AND (lease_until IS NULL OR lease_until < UTC_TIMESTAMP(6)))
-         ORDER BY created_at, id LIMIT 1
+         WHERE created_at < cutoff AND bundle_verified_at IS NOT NULL AND state IN ('deleted', 'purging')
+         ORDER BY state = 'purging' DESC, created_at, id LIMIT 1
            FOR UPDATE SKIP LOCKED;
-        UPDATE deletions
-           SET state = 'purging', lease_token = holder, lease_until = UTC_TIMESTAMP(6) + INTERVAL lease_seconds SECOND,
-               updated_at = UTC_TIMESTAMP(6)
-         WHERE id = due_id;
+        IF due_state = 'deleted' AND (EXISTS (SELECT 1 FROM users STRAIGHT_JOIN audit_logs ON audit_logs.user_id = users.u_id WHERE users.deletion_id = due_id AND audit_logs.created_at >= due_bundled)) THEN
+          -- Its bundle lacks what came after it; it waits for another.
+          UPDATE deletions
+             SET bundle_path = NULL, bundle_sha256 = NULL, bundle_verified_at = NULL, updated_at = UTC_TIMESTAMP(6)
+           WHERE id = due_id;
+          SET outcome = 'out of date';
+        ELSE
+          UPDATE deletions
+             SET state = 'purging', lease_token = holder, updated_at = UTC_TIMESTAMP(6),
+                 lease_until = UTC_TIMESTAMP(6) + INTERVAL lease_seconds SECOND
+           WHERE id = due_id;
+        END IF;
         COMMIT;
+        IF outcome IS NULL AND EXISTS (SELECT 1 FROM deletions WHERE state = 'purging' AND id <> due_id) THEN
+          -- Another took one at the same moment, and sees this one in its turn: both step back.
+          UPDATE deletions SET state = due_state, lease_token = NULL, lease_until = UTC_TIMESTAMP(6)
+           WHERE id = due_id AND lease_token = holder;
+          COMMIT;
+          SET outcome = 'busy';
+        END IF;
       END claim;
-      IF due_id IS NULL THEN
+      IF due_id IS NULL AND outcome IS NULL OR busy_turns > 3 THEN
         LEAVE deletions_due;
       END IF;
-      SET last_seen = due_made, last_id = due_id;
       IF outcome = 'busy' THEN
+        -- Not all at the same moment again.
+        SET busy_turns = busy_turns + 1, changed = SLEEP(RAND() / 2);
+      END IF;
+      IF outcome IS NOT NULL THEN
         ITERATE deletions_due;
       END IF;
+      SET busy_turns = 0;
       SET step = 1, first_step = 1, conflicts = 0, problem = NULL, gone = '{}', gone_before = '{}';
 
       chunks: LOOP
@@ -669,9 +691,9 @@ cleanup: BEGIN
       END WHILE;
     END LOOP deletions_due;
 
-    SELECT COALESCE(SUM(state = 'deleted' AND bundle_verified_at IS NULL), 0), COALESCE(SUM(state = 'purging'), 0)
-      INTO unbundled, busy
-      FROM deletions WHERE created_at < cutoff AND state IN ('deleted', 'purging');
+    SELECT COALESCE(SUM(state = 'deleted' AND bundle_verified_at IS NULL AND created_at < cutoff), 0),
+           COALESCE(SUM(state = 'purging'), 0)
+      INTO unbundled, busy FROM deletions WHERE state IN ('deleted', 'purging');
   END;
   SET SESSION tx_isolation = isolation_before;
   SELECT purged, failed, unbundled AS without_bundle, busy AS in_progress, counts;

@@ -18,8 +18,6 @@ DECLARE
   cutoff timestamptz;
   admin_id text;
   due record;
-  last_seen timestamptz := '-infinity';
-  last_id text := '';
   step integer;
   first_step integer;
   room integer;
@@ -52,24 +50,35 @@ BEGIN
   cutoff := clock_timestamp() - make_interval(days => days);
   LOOP
     PERFORM pg_advisory_xact_lock(lock_number);
-    SELECT d.id, d.root_type, d.root_label, d.created_at INTO due
+    -- Deletions may overlap, so one is purged at a time. A lease of another call is left over: this one has the lock.
+    EXIT WHEN EXISTS (SELECT FROM deletions d WHERE d.state = 'purging' AND d.lease_until > clock_timestamp()
+                         AND NOT starts_with(d.lease_token, 'call-'));
+    SELECT d.id, d.root_type, d.root_label, d.state, d.bundle_verified_at INTO due
       FROM deletions d
-     WHERE d.created_at < cutoff AND d.bundle_verified_at IS NOT NULL
-       AND (d.created_at, d.id) > (last_seen, last_id)
-       AND (d.state = 'deleted'
-            -- Whoever holds the advisory lock knows that no other call runs: its lease is left over.
-            OR d.state = 'purging' AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp()
-                                        OR starts_with(d.lease_token, 'call-')))
-     ORDER BY d.created_at, d.id LIMIT 1
+     WHERE d.created_at < cutoff AND d.bundle_verified_at IS NOT NULL AND d.state IN ('deleted', 'purging')
+     ORDER BY d.state = 'purging' DESC, d.created_at, d.id LIMIT 1
        FOR UPDATE SKIP LOCKED;
     EXIT WHEN NOT FOUND;
-    last_seen := due.created_at;
-    last_id := due.id;
+    IF due.state = 'deleted' AND (EXISTS (SELECT FROM audit_logs JOIN users ON audit_logs.user_id = users.u_id WHERE users.deletion_id = due.id AND audit_logs.created_at >= due.bundle_verified_at)) THEN
+      -- Its bundle lacks what came after it; it waits for another.
+      UPDATE deletions
+         SET bundle_path = NULL, bundle_sha256 = NULL, bundle_verified_at = NULL, updated_at = clock_timestamp()
+       WHERE id = due.id;
+      COMMIT;
+      CONTINUE;
+    END IF;
     UPDATE deletions
        SET state = 'purging', lease_token = holder, lease_until = clock_timestamp() + lease_time,
            updated_at = clock_timestamp()
      WHERE id = due.id;
     COMMIT;
+    IF EXISTS (SELECT FROM deletions d WHERE d.state = 'purging' AND d.id <> due.id) THEN
+      -- A worker took another one at the same moment, and sees this one in its turn: both step back.
+      UPDATE deletions SET state = due.state, lease_token = NULL, lease_until = clock_timestamp()
+       WHERE id = due.id AND lease_token = holder;
+      COMMIT;
+      EXIT;
+    END IF;
     step := 1;
     first_step := 1;
     room := chunk_rows;
@@ -788,9 +797,10 @@ BEGIN
              GROUP BY key) AS added;
     counts := coalesce(counts, '{}');
   END LOOP;
-  SELECT count(*) FILTER (WHERE d.state = 'deleted' AND d.bundle_verified_at IS NULL) AS unbundled,
+  SELECT count(*) FILTER (WHERE d.state = 'deleted' AND d.bundle_verified_at IS NULL AND d.created_at < cutoff)
+           AS unbundled,
          count(*) FILTER (WHERE d.state = 'purging') AS busy
-    INTO waiting FROM deletions d WHERE d.created_at < cutoff AND d.state IN ('deleted', 'purging');
+    INTO waiting FROM deletions d WHERE d.state IN ('deleted', 'purging');
   report := json_build_object('purged', purged, 'failed', failed, 'without_bundle', waiting.unbundled,
                               'in_progress', waiting.busy, 'counts', counts);
 END
