@@ -6,10 +6,13 @@ from typing import Any
 
 import httpx
 import msgspec
+from sqlalchemy import BigInteger, bindparam
 
 from bench.scenarios import Request
+from holdfast.core.pages import PageRequest
 from holdfast.db.engines.base import Transaction
-from holdfast.db.statements import CompiledStatement, Statement
+from holdfast.db.listing import Listing
+from holdfast.db.statements import CompiledStatement, Query, Statement, registry
 
 _NEW_ID_CHARACTERS = 21
 
@@ -64,13 +67,36 @@ def _watched(transaction: type[Transaction]) -> Iterator[list[Call]]:
         return await execute(self, command, compiled, arguments)
 
     transaction._fetch, transaction._execute = noted_fetch, noted_execute  # type: ignore[method-assign]
-    # The limit is a plain program, which runs one statement for each row that it inserts.
+    # The limit is a plain program: one statement for each row that it inserts, one for a page and one for its total.
     transaction._insert_all = Transaction._insert_all  # type: ignore[method-assign]
+    rows_and_total = Listing._rows_and_total
+    Listing._rows_and_total = _rows_and_total_apart  # type: ignore[method-assign]
     try:
         yield calls
     finally:
         transaction._fetch, transaction._execute = fetch, execute  # type: ignore[method-assign]
         transaction._insert_all = insert_all  # type: ignore[method-assign]
+        Listing._rows_and_total = rows_and_total  # type: ignore[method-assign]
+
+
+async def _rows_and_total_apart(
+    self: Listing[Any],
+    tx: Transaction,
+    page: PageRequest,
+    *,
+    scope: str,
+    filters: tuple[str, ...],
+    sort: str,
+    values: Any,
+) -> tuple[list[Any], int]:
+    counted = self._count_query(scope, filters)
+    name = f"{counted.name}:{sort} without total"
+    query = registry.find(name)
+    if not isinstance(query, Query):
+        select = self._ordered(self._filtered(self._select, scope, filters), sort)
+        query = Query(name, select.offset(bindparam("offset", type_=BigInteger())), self.row)
+    total = await tx.fetch_count(counted, **values)
+    return await tx.fetch_all(query, **values, limit=page.limit + 1, offset=page.offset), total
 
 
 def _with_new_ids(calls: list[Call]) -> list[Call]:

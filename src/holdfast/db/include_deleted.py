@@ -17,7 +17,7 @@ from sqlalchemy.sql import ClauseElement, visitors
 from holdfast.core.actor import Actor
 from holdfast.core.errors import ForbiddenError, NotFoundError
 from holdfast.db.engines.base import Transaction
-from holdfast.db.statements import Query, is_live_condition
+from holdfast.db.statements import Query, QueryWithTotal, is_live_condition
 
 Row = TypeVar("Row")
 
@@ -49,9 +49,17 @@ class QueryIncludeDeleted(Query[Row]):
 
     def __init__(self, name: str, select: Select[Any], row: type[Row], table: Table) -> None:
         super().__init__(name, select, row)
-        self.element = include_deleted(select).add_columns(
-            table.c.deleted_at, func.nullif(table.c.deletion_id, "").label("deletion_id")
-        )
+        self.element = _with_columns_of_deletion(select, table)
+        self.make = _maker_of(row)
+
+
+class PageIncludeDeleted(QueryWithTotal[Row]):
+    """The same of a page with its total; `counting` counts deleted rows, too."""
+
+    def __init__(self, name: str, select: Select[Any], counting: Select[Any], row: type[Row], table: Table) -> None:
+        super().__init__(name, select, counting, row)
+        (total,) = list(self.element.selected_columns)[-1:]  # type: ignore[attr-defined]
+        self.element = _with_columns_of_deletion(select, table).add_columns(total)
         self.make = _maker_of(row)
 
 
@@ -59,6 +67,12 @@ def with_deleted(query: Query[Row], table: Table) -> QueryIncludeDeleted[Row]:
     """The second form of a query: `table` is that of its rows."""
     assert isinstance(query.element, Select)
     return QueryIncludeDeleted(f"{query.name}_include_deleted", query.element, query.row, table)
+
+
+def _with_columns_of_deletion(select: Select[Any], table: Table) -> Select[Any]:
+    return include_deleted(select).add_columns(
+        table.c.deleted_at, func.nullif(table.c.deletion_id, "").label("deletion_id")
+    )
 
 
 def include_deleted(select: Select[Any]) -> Select[Any]:

@@ -14,18 +14,19 @@ from itertools import combinations
 from typing import Any, Generic, TypeVar
 
 import msgspec
-from sqlalchemy import Column, ColumnElement, Integer, Select, and_, bindparam, or_
+from sqlalchemy import BigInteger, Column, ColumnElement, Integer, Select, and_, bindparam, or_
 
 from holdfast.core.errors import InvalidInputError
 from holdfast.core.pages import Page, PageRequest
 from holdfast.db.engines.base import Transaction
 from holdfast.db.include_deleted import (
+    PageIncludeDeleted,
     QueryIncludeDeleted,
     include_deleted,
     is_deletable,
     require_sight_of_deleted,
 )
-from holdfast.db.statements import Count, Query, count_of, search_pattern
+from holdfast.db.statements import Count, Query, QueryWithTotal, count_of, search_pattern
 from holdfast.db.types import Timestamp
 
 Row = TypeVar("Row")
@@ -83,6 +84,7 @@ class Listing(Generic[Row]):
         self._count_select = select if count_select is None else count_select
         self._row_id = row_id
         self._queries: dict[tuple[str, ...], Query[Any]] = {}
+        self._pages: dict[tuple[str, ...], QueryWithTotal[Row]] = {}
         listings[name] = self
         self.including_deleted = self._derive_including_deleted()
 
@@ -122,12 +124,7 @@ class Listing(Generic[Row]):
                 binding=binding,
                 cursor_key=cursor_key,
             )
-        total = await tx.fetch_count(self._count_query(scope, filters), **values)
-        rows: list[Row] = []
-        if page.offset < total:
-            # One row more than asked tells whether there is a next page.
-            query = self._page_query(scope, filters, sort)
-            rows = await tx.fetch_all(query, **values, limit=page.limit + 1, offset=page.offset)
+        rows, total = await self._rows_and_total(tx, page, scope=scope, filters=filters, sort=sort, values=values)
         if len(rows) <= page.limit:
             return Page(items=rows, total=total, page=page.page, limit=page.limit, next=None)
         following = _Cursor(_binding(self.name, scope, sort, values), 0, 0, page.page + 1, total)
@@ -144,6 +141,16 @@ class Listing(Generic[Row]):
                         for direction in ("", "-"):
                             yield self._page_query(scope, filters, direction + sort)
                             yield self._after_query(scope, filters, direction + sort)
+
+    async def _rows_and_total(
+        self, tx: Transaction, page: PageRequest, *, scope: str, filters: tuple[str, ...], sort: str, values: Any
+    ) -> tuple[list[Row], int]:
+        """One row more than asked, which tells whether there is a next page; and how many match in all."""
+        query = self._page_query(scope, filters, sort)
+        rows, total = await tx.fetch_with_total(query, **values, limit=page.limit + 1, offset=page.offset)
+        if total is None:
+            total = await tx.fetch_count(self._count_query(scope, filters), **values) if page.offset else 0
+        return rows, total
 
     async def _page_after(
         self,
@@ -199,14 +206,15 @@ class Listing(Generic[Row]):
             query = self._queries[key] = count_of(self._statement_name("count", scope, filters), select)
         return query
 
-    def _page_query(self, scope: str, filters: tuple[str, ...], sort: str) -> Query[Row]:
-        key = ("page", scope, sort, *filters)
-        query = self._queries.get(key)
+    def _page_query(self, scope: str, filters: tuple[str, ...], sort: str) -> QueryWithTotal[Row]:
+        key = (scope, sort, *filters)
+        query = self._pages.get(key)
         if query is None:
             select = self._ordered(self._filtered(self._select, scope, filters), sort)
-            select = select.offset(bindparam("offset", type_=Integer()))
+            select = select.offset(bindparam("offset", type_=BigInteger()))
             name = self._statement_name("list", scope, filters, sort)
-            query = self._queries[key] = self._query(name, select)
+            counting = self._filtered(self._count_select, scope, filters)
+            query = self._pages[key] = self._page_query_of(name, select, counting)
         return query
 
     def _after_query(self, scope: str, filters: tuple[str, ...], sort: str) -> Query[Row]:
@@ -228,6 +236,9 @@ class Listing(Generic[Row]):
 
     def _query(self, name: str, select: Select[Any]) -> Query[Row]:
         return Query(name, select, self.row)
+
+    def _page_query_of(self, name: str, select: Select[Any], counting: Select[Any]) -> QueryWithTotal[Row]:
+        return QueryWithTotal(name, select, counting, self.row)
 
     def _derive_including_deleted(self) -> "Listing[Row] | None":
         return _ListingIncludeDeleted(self) if is_deletable(self.row) else None
@@ -267,6 +278,10 @@ class _ListingIncludeDeleted(Listing[Row]):
     def _query(self, name: str, select: Select[Any]) -> Query[Row]:
         assert isinstance(self._row_id, Column)
         return QueryIncludeDeleted(name, select, self.row, self._row_id.table)
+
+    def _page_query_of(self, name: str, select: Select[Any], counting: Select[Any]) -> QueryWithTotal[Row]:
+        assert isinstance(self._row_id, Column)
+        return PageIncludeDeleted(name, select, counting, self.row, self._row_id.table)
 
     def _derive_including_deleted(self) -> None:
         return None

@@ -123,6 +123,17 @@ class Query(Statement, Generic[Row]):
         super().__init__(name, element, by_dialect=by_dialect, heavy=heavy)
 
 
+class QueryWithTotal(Query[Row]):
+    """A query of a page of rows whose last column is the number of all that match: one round trip instead of two.
+
+    `counting` is the plain select whose rows are counted. A page without rows tells no total.
+    """
+
+    def __init__(self, name: str, element: Select[Any], counting: Select[Any], row: type[Row]) -> None:
+        super().__init__(name, element, row)
+        self.element = element.add_columns(_counted(counting).correlate(None).scalar_subquery().label("total"))
+
+
 class Command(Statement):
     """A statement that changes rows and returns how many it matched."""
 
@@ -417,5 +428,8 @@ _ENCODE_LIST: dict[str, Convert] = {"sqlite": _list_to_json, "postgresql": list,
 
 def count_of(name: str, element: Select[Any]) -> Query[Count]:
     """A query that counts the rows of `element`, which must be a plain select without order and limit."""
-    counting = element.with_only_columns(func.count().label("value"), maintain_column_froms=True)
-    return Query(name, counting, Count)
+    return Query(name, _counted(element), Count)
+
+
+def _counted(element: Select[Any]) -> Select[Any]:
+    return element.with_only_columns(func.count().label("value"), maintain_column_froms=True)

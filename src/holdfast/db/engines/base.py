@@ -12,7 +12,7 @@ import structlog
 from holdfast.core.errors import HoldfastError
 from holdfast.db import metrics
 from holdfast.db.errors import DatabaseError, UniqueViolationError
-from holdfast.db.statements import Command, CompiledStatement, Count, Query, Statement
+from holdfast.db.statements import Command, CompiledStatement, Count, Query, QueryWithTotal, Statement
 
 Row = TypeVar("Row")
 
@@ -54,6 +54,22 @@ class Transaction(ABC):
             raise
         self._observe(query, started, len(rows))
         return _decode(rows, compiled, query.make)
+
+    async def fetch_with_total(self, query: QueryWithTotal[Row], **parameters: Any) -> tuple[list[Row], int | None]:
+        """A page of rows, and how many match in all; None where the page is empty."""
+        compiled = query.compiled(self.dialect_name)
+        if self._later:
+            await self.flush()
+        started = time.perf_counter()
+        try:
+            rows = await self._fetch(query, compiled, compiled.arguments(parameters))
+        except BaseException:
+            self._failed_statement = query.name
+            raise
+        self._observe(query, started, len(rows))
+        if not rows:
+            return [], None
+        return _decode([row[:-1] for row in rows], compiled, query.make), rows[0][-1]
 
     async def fetch_one(self, query: Query[Row], **parameters: Any) -> Row | None:
         """The only row of a query, or None. Two rows are a mistake in the statement."""
