@@ -30,6 +30,7 @@ from holdfast.db.lifecycle.deletion_closure import (
     NESTED_DELETIONS,
     POINTER_ROWS,
     POINTERS,
+    STATEMENTS,
     PointerRow,
     closure_count,
     closure_source,
@@ -99,6 +100,8 @@ async def write_bundle(
 
     The rows of `earlier`, a bundle of the same deletion whose rows are partly gone, are taken along.
     """
+    # The first compilation of these takes long enough for people to notice it in the event loop.
+    await in_thread(_compile_all, database.dialect_name)
     with BundleWriter(bundle_path(folder, deletion_id)) as writer:
         async with database.snapshot() as tx:
             making = _Making(tx, deletion_id, writer, renew, earlier)
@@ -108,6 +111,11 @@ async def write_bundle(
     reader = await in_thread(open_bundle, writer.path)
     await renew()
     return Bundle(reader, making.standing)
+
+
+def _compile_all(dialect_name: str) -> None:
+    for query in STATEMENTS:
+        query.compiled(dialect_name)
 
 
 async def count_closure(tx: Transaction, deletion_id: str) -> dict[str, int]:

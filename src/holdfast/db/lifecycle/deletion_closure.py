@@ -130,6 +130,12 @@ NESTED_DELETIONS = _nested_deletions()
 DELETION_ROW: Query[Any] = Query(
     "bundle.deletion", DELETION_FORMAT.select.where(deletions.c.id == deletion_id), DELETION_FORMAT.row
 )
+STATEMENTS: tuple[Query[Any], ...] = (
+    *CLOSURE_ROWS.values(),
+    *COUNT_CLOSURE.values(),
+    *POINTER_ROWS.values(),
+    NESTED_DELETIONS,
+)
 
 
 def closure_source(table: Table, counts: dict[str, int]) -> Query[Any] | None:
