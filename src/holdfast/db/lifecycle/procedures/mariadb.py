@@ -8,6 +8,9 @@ that begins again.
 from holdfast.db.lifecycle.graph import GRAPH
 from holdfast.db.lifecycle.procedures.steps import Kind, Step, newer_edges, purge_steps
 
+# Of a path above a table with soft deletion: note, remove, refuse.
+_STEPS_OF_A_PATH = 3
+
 _CLEANUP_SOFT_DELETED = """
 CREATE PROCEDURE cleanup_soft_deleted(IN days INT)
 MODIFIES SQL DATA SQL SECURITY INVOKER
@@ -390,11 +393,17 @@ def _remove(step: Step) -> str:
 
 def _note(step: Step) -> str:
     bears = f"{step.table.name}.deletion_id"
-    nested = f"SELECT DISTINCT {bears} AS id FROM {_source(step)} WHERE {step.bearer} = due_id"
-    return (
-        f"UPDATE deletions JOIN ({nested}\n                AND {bears} NOT IN ('', due_id)) AS nested"
-        " ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL"
-    )
+    found = f"{_source(step)} WHERE {step.bearer} = due_id"
+    # A plain read first, which locks nothing: most paths have no rows but the deletion's own, and those are gone.
+    return f"""\
+SET changed = 0;
+              IF EXISTS (SELECT 1 FROM {found}) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT {bears} AS id FROM {found}
+                  AND {bears} NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + {_STEPS_OF_A_PATH - 1};
+              END IF"""
 
 
 def _refuse(step: Step) -> str:

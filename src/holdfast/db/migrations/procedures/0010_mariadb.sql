@@ -130,8 +130,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 2 THEN
               SET kind = 'note', target = 'resources';
-              UPDATE deletions JOIN (SELECT DISTINCT resources.deletion_id AS id FROM config_files STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id WHERE config_files.deletion_id = due_id
-                AND resources.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM config_files STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id WHERE config_files.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT resources.deletion_id AS id FROM config_files STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id WHERE config_files.deletion_id = due_id
+                  AND resources.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 3 THEN
               SET kind = 'remove', target = 'resources';
               DELETE resources FROM resources JOIN (SELECT resources.r_id FROM config_files STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id
@@ -142,8 +148,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM config_files STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id WHERE config_files.deletion_id = due_id AND resources.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 5 THEN
               SET kind = 'note', target = 'resources';
-              UPDATE deletions JOIN (SELECT DISTINCT resources.deletion_id AS id FROM project_list STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id WHERE project_list.deletion_id = due_id
-                AND resources.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM project_list STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id WHERE project_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT resources.deletion_id AS id FROM project_list STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id WHERE project_list.deletion_id = due_id
+                  AND resources.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 6 THEN
               SET kind = 'remove', target = 'resources';
               DELETE resources FROM resources JOIN (SELECT resources.r_id FROM project_list STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id
@@ -154,8 +166,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM project_list STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id WHERE project_list.deletion_id = due_id AND resources.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 8 THEN
               SET kind = 'note', target = 'resources';
-              UPDATE deletions JOIN (SELECT DISTINCT resources.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id WHERE group_list.deletion_id = due_id
-                AND resources.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id WHERE group_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT resources.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id WHERE group_list.deletion_id = due_id
+                  AND resources.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 9 THEN
               SET kind = 'remove', target = 'resources';
               DELETE resources FROM resources JOIN (SELECT resources.r_id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id STRAIGHT_JOIN resources ON resources.cf_id = config_files.cf_id
@@ -170,8 +188,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 12 THEN
               SET kind = 'note', target = 'image_allow_list';
-              UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM users STRAIGHT_JOIN image_allow_list ON image_allow_list.created_by = users.u_id WHERE users.deletion_id = due_id
-                AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM users STRAIGHT_JOIN image_allow_list ON image_allow_list.created_by = users.u_id WHERE users.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM users STRAIGHT_JOIN image_allow_list ON image_allow_list.created_by = users.u_id WHERE users.deletion_id = due_id
+                  AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 13 THEN
               SET kind = 'remove', target = 'image_allow_list';
               DELETE image_allow_list FROM image_allow_list JOIN (SELECT image_allow_list.id FROM users STRAIGHT_JOIN image_allow_list ON image_allow_list.created_by = users.u_id
@@ -182,8 +206,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM users STRAIGHT_JOIN image_allow_list ON image_allow_list.created_by = users.u_id WHERE users.deletion_id = due_id AND image_allow_list.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 15 THEN
               SET kind = 'note', target = 'image_allow_list';
-              UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM project_list STRAIGHT_JOIN image_allow_list ON image_allow_list.project_id = project_list.p_id WHERE project_list.deletion_id = due_id
-                AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM project_list STRAIGHT_JOIN image_allow_list ON image_allow_list.project_id = project_list.p_id WHERE project_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM project_list STRAIGHT_JOIN image_allow_list ON image_allow_list.project_id = project_list.p_id WHERE project_list.deletion_id = due_id
+                  AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 16 THEN
               SET kind = 'remove', target = 'image_allow_list';
               DELETE image_allow_list FROM image_allow_list JOIN (SELECT image_allow_list.id FROM project_list STRAIGHT_JOIN image_allow_list ON image_allow_list.project_id = project_list.p_id
@@ -194,8 +224,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM project_list STRAIGHT_JOIN image_allow_list ON image_allow_list.project_id = project_list.p_id WHERE project_list.deletion_id = due_id AND image_allow_list.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 18 THEN
               SET kind = 'note', target = 'image_allow_list';
-              UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN image_allow_list ON image_allow_list.project_id = project_list.p_id WHERE group_list.deletion_id = due_id
-                AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN image_allow_list ON image_allow_list.project_id = project_list.p_id WHERE group_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN image_allow_list ON image_allow_list.project_id = project_list.p_id WHERE group_list.deletion_id = due_id
+                  AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 19 THEN
               SET kind = 'remove', target = 'image_allow_list';
               DELETE image_allow_list FROM image_allow_list JOIN (SELECT image_allow_list.id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN image_allow_list ON image_allow_list.project_id = project_list.p_id
@@ -206,8 +242,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN image_allow_list ON image_allow_list.project_id = project_list.p_id WHERE group_list.deletion_id = due_id AND image_allow_list.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 21 THEN
               SET kind = 'note', target = 'image_allow_list';
-              UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM container_repositories STRAIGHT_JOIN image_allow_list ON image_allow_list.repository_id = container_repositories.id WHERE container_repositories.deletion_id = due_id
-                AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM container_repositories STRAIGHT_JOIN image_allow_list ON image_allow_list.repository_id = container_repositories.id WHERE container_repositories.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM container_repositories STRAIGHT_JOIN image_allow_list ON image_allow_list.repository_id = container_repositories.id WHERE container_repositories.deletion_id = due_id
+                  AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 22 THEN
               SET kind = 'remove', target = 'image_allow_list';
               DELETE image_allow_list FROM image_allow_list JOIN (SELECT image_allow_list.id FROM container_repositories STRAIGHT_JOIN image_allow_list ON image_allow_list.repository_id = container_repositories.id
@@ -218,8 +260,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM container_repositories STRAIGHT_JOIN image_allow_list ON image_allow_list.repository_id = container_repositories.id WHERE container_repositories.deletion_id = due_id AND image_allow_list.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 24 THEN
               SET kind = 'note', target = 'image_allow_list';
-              UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM container_tags STRAIGHT_JOIN image_allow_list ON image_allow_list.tag_id = container_tags.id WHERE container_tags.deletion_id = due_id
-                AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM container_tags STRAIGHT_JOIN image_allow_list ON image_allow_list.tag_id = container_tags.id WHERE container_tags.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM container_tags STRAIGHT_JOIN image_allow_list ON image_allow_list.tag_id = container_tags.id WHERE container_tags.deletion_id = due_id
+                  AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 25 THEN
               SET kind = 'remove', target = 'image_allow_list';
               DELETE image_allow_list FROM image_allow_list JOIN (SELECT image_allow_list.id FROM container_tags STRAIGHT_JOIN image_allow_list ON image_allow_list.tag_id = container_tags.id
@@ -230,8 +278,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM container_tags STRAIGHT_JOIN image_allow_list ON image_allow_list.tag_id = container_tags.id WHERE container_tags.deletion_id = due_id AND image_allow_list.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 27 THEN
               SET kind = 'note', target = 'image_allow_list';
-              UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id STRAIGHT_JOIN image_allow_list ON image_allow_list.tag_id = container_tags.id WHERE container_repositories.deletion_id = due_id
-                AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id STRAIGHT_JOIN image_allow_list ON image_allow_list.tag_id = container_tags.id WHERE container_repositories.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT image_allow_list.deletion_id AS id FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id STRAIGHT_JOIN image_allow_list ON image_allow_list.tag_id = container_tags.id WHERE container_repositories.deletion_id = due_id
+                  AND image_allow_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 28 THEN
               SET kind = 'remove', target = 'image_allow_list';
               DELETE image_allow_list FROM image_allow_list JOIN (SELECT image_allow_list.id FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id STRAIGHT_JOIN image_allow_list ON image_allow_list.tag_id = container_tags.id
@@ -246,8 +300,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 31 THEN
               SET kind = 'note', target = 'form_messages';
-              UPDATE deletions JOIN (SELECT DISTINCT form_messages.deletion_id AS id FROM forms STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE forms.deletion_id = due_id
-                AND form_messages.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM forms STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE forms.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT form_messages.deletion_id AS id FROM forms STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE forms.deletion_id = due_id
+                  AND form_messages.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 32 THEN
               SET kind = 'remove', target = 'form_messages';
               DELETE form_messages FROM form_messages JOIN (SELECT form_messages.id FROM forms STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id
@@ -258,8 +318,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM forms STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE forms.deletion_id = due_id AND form_messages.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 34 THEN
               SET kind = 'note', target = 'form_messages';
-              UPDATE deletions JOIN (SELECT DISTINCT form_messages.deletion_id AS id FROM project_list STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE project_list.deletion_id = due_id
-                AND form_messages.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM project_list STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE project_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT form_messages.deletion_id AS id FROM project_list STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE project_list.deletion_id = due_id
+                  AND form_messages.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 35 THEN
               SET kind = 'remove', target = 'form_messages';
               DELETE form_messages FROM form_messages JOIN (SELECT form_messages.id FROM project_list STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id
@@ -270,8 +336,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM project_list STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE project_list.deletion_id = due_id AND form_messages.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 37 THEN
               SET kind = 'note', target = 'form_messages';
-              UPDATE deletions JOIN (SELECT DISTINCT form_messages.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE group_list.deletion_id = due_id
-                AND form_messages.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE group_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT form_messages.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE group_list.deletion_id = due_id
+                  AND form_messages.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 38 THEN
               SET kind = 'remove', target = 'form_messages';
               DELETE form_messages FROM form_messages JOIN (SELECT form_messages.id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id
@@ -282,8 +354,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE group_list.deletion_id = due_id AND form_messages.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 40 THEN
               SET kind = 'note', target = 'form_messages';
-              UPDATE deletions JOIN (SELECT DISTINCT form_messages.deletion_id AS id FROM users STRAIGHT_JOIN forms ON forms.user_id = users.u_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE users.deletion_id = due_id
-                AND form_messages.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM users STRAIGHT_JOIN forms ON forms.user_id = users.u_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE users.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT form_messages.deletion_id AS id FROM users STRAIGHT_JOIN forms ON forms.user_id = users.u_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE users.deletion_id = due_id
+                  AND form_messages.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 41 THEN
               SET kind = 'remove', target = 'form_messages';
               DELETE form_messages FROM form_messages JOIN (SELECT form_messages.id FROM users STRAIGHT_JOIN forms ON forms.user_id = users.u_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id
@@ -294,8 +372,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM users STRAIGHT_JOIN forms ON forms.user_id = users.u_id STRAIGHT_JOIN form_messages ON form_messages.form_id = forms.id WHERE users.deletion_id = due_id AND form_messages.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 43 THEN
               SET kind = 'note', target = 'form_messages';
-              UPDATE deletions JOIN (SELECT DISTINCT form_messages.deletion_id AS id FROM users STRAIGHT_JOIN form_messages ON form_messages.user_id = users.u_id WHERE users.deletion_id = due_id
-                AND form_messages.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM users STRAIGHT_JOIN form_messages ON form_messages.user_id = users.u_id WHERE users.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT form_messages.deletion_id AS id FROM users STRAIGHT_JOIN form_messages ON form_messages.user_id = users.u_id WHERE users.deletion_id = due_id
+                  AND form_messages.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 44 THEN
               SET kind = 'remove', target = 'form_messages';
               DELETE form_messages FROM form_messages JOIN (SELECT form_messages.id FROM users STRAIGHT_JOIN form_messages ON form_messages.user_id = users.u_id
@@ -330,8 +414,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 51 THEN
               SET kind = 'note', target = 'image_requests';
-              UPDATE deletions JOIN (SELECT DISTINCT image_requests.deletion_id AS id FROM project_list STRAIGHT_JOIN image_requests ON image_requests.project_id = project_list.p_id WHERE project_list.deletion_id = due_id
-                AND image_requests.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM project_list STRAIGHT_JOIN image_requests ON image_requests.project_id = project_list.p_id WHERE project_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT image_requests.deletion_id AS id FROM project_list STRAIGHT_JOIN image_requests ON image_requests.project_id = project_list.p_id WHERE project_list.deletion_id = due_id
+                  AND image_requests.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 52 THEN
               SET kind = 'remove', target = 'image_requests';
               DELETE image_requests FROM image_requests JOIN (SELECT image_requests.id FROM project_list STRAIGHT_JOIN image_requests ON image_requests.project_id = project_list.p_id
@@ -342,8 +432,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM project_list STRAIGHT_JOIN image_requests ON image_requests.project_id = project_list.p_id WHERE project_list.deletion_id = due_id AND image_requests.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 54 THEN
               SET kind = 'note', target = 'image_requests';
-              UPDATE deletions JOIN (SELECT DISTINCT image_requests.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN image_requests ON image_requests.project_id = project_list.p_id WHERE group_list.deletion_id = due_id
-                AND image_requests.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN image_requests ON image_requests.project_id = project_list.p_id WHERE group_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT image_requests.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN image_requests ON image_requests.project_id = project_list.p_id WHERE group_list.deletion_id = due_id
+                  AND image_requests.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 55 THEN
               SET kind = 'remove', target = 'image_requests';
               DELETE image_requests FROM image_requests JOIN (SELECT image_requests.id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN image_requests ON image_requests.project_id = project_list.p_id
@@ -354,8 +450,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN image_requests ON image_requests.project_id = project_list.p_id WHERE group_list.deletion_id = due_id AND image_requests.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 57 THEN
               SET kind = 'note', target = 'image_requests';
-              UPDATE deletions JOIN (SELECT DISTINCT image_requests.deletion_id AS id FROM users STRAIGHT_JOIN image_requests ON image_requests.user_id = users.u_id WHERE users.deletion_id = due_id
-                AND image_requests.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM users STRAIGHT_JOIN image_requests ON image_requests.user_id = users.u_id WHERE users.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT image_requests.deletion_id AS id FROM users STRAIGHT_JOIN image_requests ON image_requests.user_id = users.u_id WHERE users.deletion_id = due_id
+                  AND image_requests.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 58 THEN
               SET kind = 'remove', target = 'image_requests';
               DELETE image_requests FROM image_requests JOIN (SELECT image_requests.id FROM users STRAIGHT_JOIN image_requests ON image_requests.user_id = users.u_id
@@ -370,8 +472,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 61 THEN
               SET kind = 'note', target = 'forms';
-              UPDATE deletions JOIN (SELECT DISTINCT forms.deletion_id AS id FROM project_list STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id WHERE project_list.deletion_id = due_id
-                AND forms.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM project_list STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id WHERE project_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT forms.deletion_id AS id FROM project_list STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id WHERE project_list.deletion_id = due_id
+                  AND forms.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 62 THEN
               SET kind = 'remove', target = 'forms';
               DELETE forms FROM forms JOIN (SELECT forms.id FROM project_list STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id
@@ -382,8 +490,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM project_list STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id WHERE project_list.deletion_id = due_id AND forms.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 64 THEN
               SET kind = 'note', target = 'forms';
-              UPDATE deletions JOIN (SELECT DISTINCT forms.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id WHERE group_list.deletion_id = due_id
-                AND forms.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id WHERE group_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT forms.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id WHERE group_list.deletion_id = due_id
+                  AND forms.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 65 THEN
               SET kind = 'remove', target = 'forms';
               DELETE forms FROM forms JOIN (SELECT forms.id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id
@@ -394,8 +508,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN forms ON forms.project_id = project_list.p_id WHERE group_list.deletion_id = due_id AND forms.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 67 THEN
               SET kind = 'note', target = 'forms';
-              UPDATE deletions JOIN (SELECT DISTINCT forms.deletion_id AS id FROM users STRAIGHT_JOIN forms ON forms.user_id = users.u_id WHERE users.deletion_id = due_id
-                AND forms.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM users STRAIGHT_JOIN forms ON forms.user_id = users.u_id WHERE users.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT forms.deletion_id AS id FROM users STRAIGHT_JOIN forms ON forms.user_id = users.u_id WHERE users.deletion_id = due_id
+                  AND forms.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 68 THEN
               SET kind = 'remove', target = 'forms';
               DELETE forms FROM forms JOIN (SELECT forms.id FROM users STRAIGHT_JOIN forms ON forms.user_id = users.u_id
@@ -410,8 +530,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 71 THEN
               SET kind = 'note', target = 'course_workloads';
-              UPDATE deletions JOIN (SELECT DISTINCT course_workloads.deletion_id AS id FROM project_list STRAIGHT_JOIN course_workloads ON course_workloads.project_id = project_list.p_id WHERE project_list.deletion_id = due_id
-                AND course_workloads.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM project_list STRAIGHT_JOIN course_workloads ON course_workloads.project_id = project_list.p_id WHERE project_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT course_workloads.deletion_id AS id FROM project_list STRAIGHT_JOIN course_workloads ON course_workloads.project_id = project_list.p_id WHERE project_list.deletion_id = due_id
+                  AND course_workloads.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 72 THEN
               SET kind = 'remove', target = 'course_workloads';
               DELETE course_workloads FROM course_workloads JOIN (SELECT course_workloads.id FROM project_list STRAIGHT_JOIN course_workloads ON course_workloads.project_id = project_list.p_id
@@ -422,8 +548,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM project_list STRAIGHT_JOIN course_workloads ON course_workloads.project_id = project_list.p_id WHERE project_list.deletion_id = due_id AND course_workloads.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 74 THEN
               SET kind = 'note', target = 'course_workloads';
-              UPDATE deletions JOIN (SELECT DISTINCT course_workloads.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN course_workloads ON course_workloads.project_id = project_list.p_id WHERE group_list.deletion_id = due_id
-                AND course_workloads.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN course_workloads ON course_workloads.project_id = project_list.p_id WHERE group_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT course_workloads.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN course_workloads ON course_workloads.project_id = project_list.p_id WHERE group_list.deletion_id = due_id
+                  AND course_workloads.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 75 THEN
               SET kind = 'remove', target = 'course_workloads';
               DELETE course_workloads FROM course_workloads JOIN (SELECT course_workloads.id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN course_workloads ON course_workloads.project_id = project_list.p_id
@@ -434,8 +566,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN course_workloads ON course_workloads.project_id = project_list.p_id WHERE group_list.deletion_id = due_id AND course_workloads.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 77 THEN
               SET kind = 'note', target = 'course_workloads';
-              UPDATE deletions JOIN (SELECT DISTINCT course_workloads.deletion_id AS id FROM users STRAIGHT_JOIN course_workloads ON course_workloads.user_id = users.u_id WHERE users.deletion_id = due_id
-                AND course_workloads.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM users STRAIGHT_JOIN course_workloads ON course_workloads.user_id = users.u_id WHERE users.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT course_workloads.deletion_id AS id FROM users STRAIGHT_JOIN course_workloads ON course_workloads.user_id = users.u_id WHERE users.deletion_id = due_id
+                  AND course_workloads.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 78 THEN
               SET kind = 'remove', target = 'course_workloads';
               DELETE course_workloads FROM course_workloads JOIN (SELECT course_workloads.id FROM users STRAIGHT_JOIN course_workloads ON course_workloads.user_id = users.u_id
@@ -450,8 +588,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 81 THEN
               SET kind = 'note', target = 'config_files';
-              UPDATE deletions JOIN (SELECT DISTINCT config_files.deletion_id AS id FROM project_list STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id WHERE project_list.deletion_id = due_id
-                AND config_files.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM project_list STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id WHERE project_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT config_files.deletion_id AS id FROM project_list STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id WHERE project_list.deletion_id = due_id
+                  AND config_files.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 82 THEN
               SET kind = 'remove', target = 'config_files';
               DELETE config_files FROM config_files JOIN (SELECT config_files.cf_id FROM project_list STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id
@@ -462,8 +606,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM project_list STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id WHERE project_list.deletion_id = due_id AND config_files.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 84 THEN
               SET kind = 'note', target = 'config_files';
-              UPDATE deletions JOIN (SELECT DISTINCT config_files.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id WHERE group_list.deletion_id = due_id
-                AND config_files.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id WHERE group_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT config_files.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id WHERE group_list.deletion_id = due_id
+                  AND config_files.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 85 THEN
               SET kind = 'remove', target = 'config_files';
               DELETE config_files FROM config_files JOIN (SELECT config_files.cf_id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id STRAIGHT_JOIN config_files ON config_files.project_id = project_list.p_id
@@ -478,8 +628,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 88 THEN
               SET kind = 'note', target = 'cluster_image_status';
-              UPDATE deletions JOIN (SELECT DISTINCT cluster_image_status.deletion_id AS id FROM container_tags STRAIGHT_JOIN cluster_image_status ON cluster_image_status.tag_id = container_tags.id WHERE container_tags.deletion_id = due_id
-                AND cluster_image_status.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM container_tags STRAIGHT_JOIN cluster_image_status ON cluster_image_status.tag_id = container_tags.id WHERE container_tags.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT cluster_image_status.deletion_id AS id FROM container_tags STRAIGHT_JOIN cluster_image_status ON cluster_image_status.tag_id = container_tags.id WHERE container_tags.deletion_id = due_id
+                  AND cluster_image_status.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 89 THEN
               SET kind = 'remove', target = 'cluster_image_status';
               DELETE cluster_image_status FROM cluster_image_status JOIN (SELECT cluster_image_status.id FROM container_tags STRAIGHT_JOIN cluster_image_status ON cluster_image_status.tag_id = container_tags.id
@@ -490,8 +646,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM container_tags STRAIGHT_JOIN cluster_image_status ON cluster_image_status.tag_id = container_tags.id WHERE container_tags.deletion_id = due_id AND cluster_image_status.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 91 THEN
               SET kind = 'note', target = 'cluster_image_status';
-              UPDATE deletions JOIN (SELECT DISTINCT cluster_image_status.deletion_id AS id FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id STRAIGHT_JOIN cluster_image_status ON cluster_image_status.tag_id = container_tags.id WHERE container_repositories.deletion_id = due_id
-                AND cluster_image_status.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id STRAIGHT_JOIN cluster_image_status ON cluster_image_status.tag_id = container_tags.id WHERE container_repositories.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT cluster_image_status.deletion_id AS id FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id STRAIGHT_JOIN cluster_image_status ON cluster_image_status.tag_id = container_tags.id WHERE container_repositories.deletion_id = due_id
+                  AND cluster_image_status.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 92 THEN
               SET kind = 'remove', target = 'cluster_image_status';
               DELETE cluster_image_status FROM cluster_image_status JOIN (SELECT cluster_image_status.id FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id STRAIGHT_JOIN cluster_image_status ON cluster_image_status.tag_id = container_tags.id
@@ -506,8 +668,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 95 THEN
               SET kind = 'note', target = 'user_group';
-              UPDATE deletions JOIN (SELECT DISTINCT user_group.deletion_id AS id FROM group_list STRAIGHT_JOIN user_group ON user_group.g_id = group_list.g_id WHERE group_list.deletion_id = due_id
-                AND user_group.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM group_list STRAIGHT_JOIN user_group ON user_group.g_id = group_list.g_id WHERE group_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT user_group.deletion_id AS id FROM group_list STRAIGHT_JOIN user_group ON user_group.g_id = group_list.g_id WHERE group_list.deletion_id = due_id
+                  AND user_group.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 96 THEN
               SET kind = 'remove', target = 'user_group';
               DELETE user_group FROM user_group JOIN (SELECT user_group.u_id, user_group.g_id FROM group_list STRAIGHT_JOIN user_group ON user_group.g_id = group_list.g_id
@@ -518,8 +686,14 @@ cleanup: BEGIN
               SELECT COUNT(*) INTO changed FROM (SELECT 1 FROM group_list STRAIGHT_JOIN user_group ON user_group.g_id = group_list.g_id WHERE group_list.deletion_id = due_id AND user_group.deletion_id = '' LIMIT 1) AS live_row;
             WHEN 98 THEN
               SET kind = 'note', target = 'user_group';
-              UPDATE deletions JOIN (SELECT DISTINCT user_group.deletion_id AS id FROM users STRAIGHT_JOIN user_group ON user_group.u_id = users.u_id WHERE users.deletion_id = due_id
-                AND user_group.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM users STRAIGHT_JOIN user_group ON user_group.u_id = users.u_id WHERE users.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT user_group.deletion_id AS id FROM users STRAIGHT_JOIN user_group ON user_group.u_id = users.u_id WHERE users.deletion_id = due_id
+                  AND user_group.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 99 THEN
               SET kind = 'remove', target = 'user_group';
               DELETE user_group FROM user_group JOIN (SELECT user_group.u_id, user_group.g_id FROM users STRAIGHT_JOIN user_group ON user_group.u_id = users.u_id
@@ -534,8 +708,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 102 THEN
               SET kind = 'note', target = 'tokens';
-              UPDATE deletions JOIN (SELECT DISTINCT tokens.deletion_id AS id FROM users STRAIGHT_JOIN tokens ON tokens.user_id = users.u_id WHERE users.deletion_id = due_id
-                AND tokens.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM users STRAIGHT_JOIN tokens ON tokens.user_id = users.u_id WHERE users.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT tokens.deletion_id AS id FROM users STRAIGHT_JOIN tokens ON tokens.user_id = users.u_id WHERE users.deletion_id = due_id
+                  AND tokens.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 103 THEN
               SET kind = 'remove', target = 'tokens';
               DELETE tokens FROM tokens JOIN (SELECT tokens.id FROM users STRAIGHT_JOIN tokens ON tokens.user_id = users.u_id
@@ -550,8 +730,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 106 THEN
               SET kind = 'note', target = 'project_list';
-              UPDATE deletions JOIN (SELECT DISTINCT project_list.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id WHERE group_list.deletion_id = due_id
-                AND project_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id WHERE group_list.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT project_list.deletion_id AS id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id WHERE group_list.deletion_id = due_id
+                  AND project_list.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 107 THEN
               SET kind = 'remove', target = 'project_list';
               DELETE project_list FROM project_list JOIN (SELECT project_list.p_id FROM group_list STRAIGHT_JOIN project_list ON project_list.g_id = group_list.g_id
@@ -571,8 +757,14 @@ cleanup: BEGIN
               SET changed = ROW_COUNT();
             WHEN 111 THEN
               SET kind = 'note', target = 'container_tags';
-              UPDATE deletions JOIN (SELECT DISTINCT container_tags.deletion_id AS id FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id WHERE container_repositories.deletion_id = due_id
-                AND container_tags.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              SET changed = 0;
+              IF EXISTS (SELECT 1 FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id WHERE container_repositories.deletion_id = due_id) THEN
+                UPDATE deletions JOIN (SELECT DISTINCT container_tags.deletion_id AS id FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id WHERE container_repositories.deletion_id = due_id
+                  AND container_tags.deletion_id NOT IN ('', due_id)) AS nested ON nested.id = deletions.id
+                  SET deletions.purged_with = due_id WHERE deletions.purged_with IS NULL;
+              ELSE
+                SET step = step + 2;
+              END IF;
             WHEN 112 THEN
               SET kind = 'remove', target = 'container_tags';
               DELETE container_tags FROM container_tags JOIN (SELECT container_tags.id FROM container_repositories STRAIGHT_JOIN container_tags ON container_tags.repository_id = container_repositories.id
