@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, Router, post
+from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 
 from holdfast.api.deps import ApiRequest, Door, settings_of
@@ -13,6 +14,9 @@ from holdfast.features.deletions.retention import Category, CleanupAsked, Cleanu
 _door = Door("deletions")
 _Days = Annotated[int, msgspec.Meta(ge=0, le=36_500)]
 _AuditDays = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
+
+
+_COUNTED = ResponseSpec(CleanupReport, generate_examples=False, description="Counted, with dry_run; nothing is changed")
 
 
 class CleanSoftDeleted(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,7 +39,12 @@ class CleanAuditLogs(msgspec.Struct, forbid_unknown_fields=True):
     prepare_only: bool = False
 
 
-@post("/soft-deleted", status_code=202, summary="Bundle and purge deletions whose time is over (super administrators)")
+@post(
+    "/soft-deleted",
+    status_code=202,
+    summary="Bundle and purge deletions whose time is over (super administrators)",
+    responses={200: _COUNTED},
+)
 async def cleanup_soft_deleted(
     request: ApiRequest, data: JSONBody[CleanSoftDeleted]
 ) -> Response[CleanupAsked | CleanupReport]:
@@ -44,7 +53,12 @@ async def cleanup_soft_deleted(
     return await _clean_up(request, "soft-deleted", days, data)
 
 
-@post("/audit-logs", status_code=202, summary="Archive and remove old audit entries (super administrators)")
+@post(
+    "/audit-logs",
+    status_code=202,
+    summary="Archive and remove old audit entries (super administrators)",
+    responses={200: _COUNTED},
+)
 async def cleanup_audit_logs(
     request: ApiRequest, data: JSONBody[CleanAuditLogs]
 ) -> Response[CleanupAsked | CleanupReport]:
