@@ -170,7 +170,8 @@ class CascadeWorld:
             for column, label_of_parent in parents.items()
         }
         if table_name == "audit_logs":
-            keys["id"] = len(self.rows)
+            # Beyond what the engine numbers by itself.
+            keys["id"] = 10**9 + len(self.rows)
         self.tables[label] = table
         self.rows[label] = plain_row(table, **keys, **values)
 

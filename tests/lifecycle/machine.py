@@ -1,0 +1,417 @@
+"""A Hypothesis state machine: the product and the model do the same, and must agree after each step."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Coroutine, Iterable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from hypothesis import note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from holdfast.core.clock import utc_now
+from holdfast.core.errors import HoldfastError
+from holdfast.features.deletions.errors import DecisionNeededError, PlanChangedError
+from tests.db.consistency import find_inconsistencies
+from tests.lifecycle.model import ROOT_TYPES, Deletion, Model, RowId, Values
+from tests.lifecycle.world import World, count_audit_rows, dump_counts, dump_deletions, dump_rows
+
+Result = TypeVar("Result")
+
+# Few, so that a name is often taken when its deleted bearer comes back.
+_USERNAMES = st.sampled_from(["ada", "grace", "edsger"])
+_GROUP_NAMES = st.sampled_from(["physics", "logic"])
+_FILENAMES = st.sampled_from(["web.yaml", "jobs.yaml"])
+_RESOURCES = st.lists(st.sampled_from(["one", "two", "three"]), min_size=1, unique=True)
+_IMAGES = st.sampled_from(["nginx:1.27", "nginx", "redis:7"])
+_POD_NAMES = st.sampled_from(["pod-a", None])
+_ROLES = st.sampled_from(["admin", "manager", "user"])
+_OFTEN = st.sampled_from([True, True, True, False])
+
+
+_MADE = [
+    "user",
+    "group",
+    "project",
+    "member",
+    "config_file",
+    "config_file_anew",
+    "form",
+    "message",
+    "request",
+    "approval",
+    "rule",
+    "workload",
+    "user_name",
+]
+_LATER_ACTS = ["restore", "restore", "restore", "purge", "purge", "recover", "recover", "recover", "clean_up"]
+Act = Any  # A coroutine, or nothing where what it takes is not there.
+
+
+class LifecycleMachine(RuleBasedStateMachine):
+    """The acts of people and of the product, in any order."""
+
+    def __init__(self, runner: asyncio.Runner, world: World, tally: Counter[str]) -> None:
+        super().__init__()
+        self.runner = runner
+        self.world = world
+        # What happened in all runs, so that a test can tell whether anything did.
+        self.tally = tally
+        self.model = Model()
+        # The super administrator in whose name all is done, with group and seat: nothing of it is deleted.
+        self.kept: set[RowId] = set()
+        # Per user, as the last step left them.
+        self.audit_rows: dict[str, int] = {}
+
+    @initialize()
+    def start(self) -> None:
+        self.run(self.world.start())
+        self.model.rows = self.run(dump_rows(self.world.database))
+        self.kept = set(self.model.rows)
+        self.fill()
+
+    def fill(self) -> None:
+        """A course with two people in it, and something of everything."""
+        world = self.world
+        self.make(world.make_user("ada"))
+        self.make(world.make_user("grace"))
+        self.make(world.make_group("physics"))
+        ada, grace, g_id = *self.ids("users"), *self.ids("group_list")
+        self.make(world.make_project(g_id))
+        (p_id,) = self.ids("project_list")
+        self.make(world.join(ada, g_id, "admin"))
+        self.make(world.join(grace, g_id, "user"))
+        self.make(world.make_config_file(p_id, "web.yaml", ["one", "two"]))
+        self.make(world.open_form(ada, p_id, "Please"))
+        self.make(world.open_form(grace, None, None))
+        for user, form_id in itertools.product((ada, grace), self.ids("forms")):
+            self.make(world.add_message(user, form_id))
+        self.make(world.file_request(ada, p_id, "nginx:1.27"))
+        self.make(world.file_request(grace, None, "redis:7"))
+        for request_id in self.ids("image_requests"):
+            self.make(world.approve(grace, request_id))
+        self.make(world.run_workload(ada, p_id, 1, None))
+        self.make(world.run_workload(grace, p_id, 1, None))
+
+    # What people make.
+
+    @rule(data=st.data(), noun=st.sampled_from(_MADE))
+    def make_something(self, data: st.DataObject, noun: str) -> None:
+        if (act := getattr(self, f"_{noun}")(data)) is not None:
+            self.make(act)
+
+    def _user(self, data: st.DataObject) -> Act:
+        return self.world.make_user(data.draw(_USERNAMES))
+
+    def _group(self, data: st.DataObject) -> Act:
+        return self.world.make_group(data.draw(_GROUP_NAMES))
+
+    def _project(self, data: st.DataObject) -> Act:
+        group = self.draw(data, "group_list")
+        return group and self.world.make_project(group)
+
+    def _member(self, data: st.DataObject) -> Act:
+        user, group = self.draw(data, "users"), self.draw(data, "group_list")
+        return user and group and self.world.join(user, group, data.draw(_ROLES))
+
+    def _config_file(self, data: st.DataObject) -> Act:
+        project = self.draw(data, "project_list")
+        return project and self.world.make_config_file(project, data.draw(_FILENAMES), data.draw(_RESOURCES))
+
+    def _config_file_anew(self, data: st.DataObject) -> Act:
+        file = self.draw(data, "config_files")
+        return file and self.world.replace_config_file(file, data.draw(_RESOURCES))
+
+    def _form(self, data: st.DataObject) -> Act:
+        user, project = self.draw(data, "users"), self.draw_project_or_none(data)
+        return user and self.world.open_form(user, project, data.draw(st.sampled_from([None, "Please"])))
+
+    def _message(self, data: st.DataObject) -> Act:
+        user, form = self.draw(data, "users"), self.draw(data, "forms")
+        return user and form and self.world.add_message(user, form)
+
+    def _request(self, data: st.DataObject) -> Act:
+        user, project = self.draw(data, "users"), self.draw_project_or_none(data)
+        return user and self.world.file_request(user, project, data.draw(_IMAGES))
+
+    def _approval(self, data: st.DataObject) -> Act:
+        user, request = self.draw(data, "users"), self.draw(data, "image_requests")
+        return user and request and self.world.approve(user, request)
+
+    def _rule(self, data: st.DataObject) -> Act:
+        user, project = self.draw(data, "users"), self.draw_project_or_none(data)
+        return user and self.world.add_rule(user, project, data.draw(_IMAGES))
+
+    def _workload(self, data: st.DataObject) -> Act:
+        user, project = self.draw(data, "users"), self.draw(data, "project_list")
+        gpus, pod_name = data.draw(st.sampled_from([0, 1, 2])), data.draw(_POD_NAMES)
+        return user and project and self.world.run_workload(user, project, gpus, pod_name)
+
+    def _user_name(self, data: st.DataObject) -> Act:
+        user = self.draw(data, "users")
+        return user and self.world.change_user(user, data.draw(_USERNAMES))
+
+    @rule(data=st.data())
+    def take_what_something_deleted_had(self, data: st.DataObject) -> None:
+        """A user or a config file gets the name of a deleted one, or a workload the GPUs."""
+        gone = [
+            row
+            for row, values in self.model.rows.items()
+            if row[0] in {"users", "config_files", "course_workloads"} and values["deletion_id"]
+        ]
+        if not gone:
+            return
+        row = data.draw(st.sampled_from(gone), label="deleted")
+        values = self.model.rows[row]
+        if row[0] == "users":
+            self.make(self.world.make_user(values["username"]))
+        elif ("project_list", (values["project_id"],)) in self.live("project_list"):
+            user = self.draw(data, "users")
+            if row[0] == "config_files":
+                self.make(self.world.make_config_file(values["project_id"], values["filename"], ["one"]))
+            elif user:
+                self.make(self.world.run_workload(user, values["project_id"], 2, None))
+
+    # What deletes, restores, purges and recovers.
+
+    @rule(data=st.data(), roots=st.sampled_from(["great", "any", "any", "by an old plan"]), take_along=_OFTEN)
+    def delete_something(self, data: st.DataObject, roots: str, take_along: bool) -> None:
+        if roots == "by an old plan":
+            self.delete_by_a_plan_that_is_too_old(data)
+        else:
+            self.delete(data, ["user", "group", "project"] if roots == "great" else sorted(ROOT_TYPES), take_along)
+
+    def delete(self, data: st.DataObject, root_types: list[str], take_along: bool) -> None:
+        present = {each: rows for each in root_types if (rows := self.live(ROOT_TYPES[each]))}
+        if not present:
+            return
+        root_type = data.draw(st.sampled_from(list(present)), label="type")
+        root = data.draw(st.sampled_from(present[root_type]), label="root")
+        plan = self.run(self.world.plan(root_type, root))
+        expected = self.model.numbers(root)
+        assert plan.counts == expected.counts
+        assert plan.already_deleted == expected.already_deleted
+        assert plan.set_null == expected.set_null
+        assert plan.at_purge == self.audit_rows_beneath(root)
+        kinds = {decision.kind for decision in plan.decisions}
+        assert kinds == self.model.decisions(root)
+        deleted = self.attempt(self.world.delete(root_type, root, plan.token, take_along=take_along))
+        if isinstance(deleted, HoldfastError):
+            assert isinstance(deleted, DecisionNeededError)
+            assert kinds
+            assert not take_along
+            self.tally["decision needed"] += 1
+            return
+        assert take_along or not kinds
+        assert deleted.counts == expected.counts
+        self.tally[f"deleted {root_type}"] += 1
+        self.model.delete(deleted.deletion_id, root_type, root, utc_now())
+        self.adopt_revocations(deleted.deletion_id)
+
+    def delete_by_a_plan_that_is_too_old(self, data: st.DataObject) -> None:
+        groups = self.live("group_list")
+        if not groups:
+            return
+        root = data.draw(st.sampled_from(groups), label="root")
+        plan = self.run(self.world.plan("group", root))
+        self.make(self.world.make_project(root[1][0]))
+        refused = self.attempt(self.world.delete("group", root, plan.token, take_along=True))
+        assert isinstance(refused, PlanChangedError)
+        assert refused.details["plan"].counts == self.model.numbers(root).counts
+
+    @precondition(lambda self: self.model.deletions)
+    @rule(data=st.data(), act=st.sampled_from(_LATER_ACTS))
+    def do_something_with_a_deletion(self, data: st.DataObject, act: str) -> None:
+        getattr(self, act)(data)
+
+    def restore(self, data: st.DataObject) -> None:
+        deletion = self.draw_deletion(data, "deleted", "restored", "purged")
+        if deletion is None:
+            return
+        obstacles = set() if deletion.state == "restored" else self.model.obstacles_to_restore(deletion)
+        note(f"obstacles: {obstacles}")
+        restored = self.attempt(self.world.restore(deletion.id))
+        if isinstance(restored, HoldfastError):
+            assert obstacles, f"refused without a reason: {restored}"
+            assert restored.status == 409
+            self.tally.update(f"restore refused: {obstacle}" for obstacle in obstacles)
+            return
+        if deletion.state == "restored":
+            assert restored.counts == {}
+            self.tally["restored twice"] += 1
+            return
+        assert not obstacles
+        assert restored.counts == deletion.counts
+        self.tally["restored"] += 1
+        self.model.restore(deletion)
+
+    def purge(self, data: st.DataObject) -> None:
+        deletion = self.draw_deletion(data, "deleted", "deleted", "restored", "purged")
+        if deletion is None:
+            return
+        was_over = deletion.state != "deleted"
+        removed = self.run(self.world.purge(deletion.id))
+        if was_over:
+            assert removed == 0
+        else:
+            self.follow_purge(deletion, removed)
+
+    def clean_up(self, data: st.DataObject) -> None:
+        """Retention takes the oldest deletions, at times all."""
+        deletions = list(self.model.deletions.values())
+        last = data.draw(st.sampled_from(deletions), label="last")
+        due = [each for each in deletions if each.made_at <= last.made_at]
+        self.run(self.world.clean_up(last.made_at + timedelta(microseconds=1)))
+        for deletion in due:
+            # One may have ended with another that was purged before it.
+            if deletion.state == "deleted":
+                self.follow_purge(deletion, None)
+
+    def follow_purge(self, deletion: Deletion, removed: int | None) -> None:
+        had_bundle = deletion.bundle is not None
+        counts = self.model.purge(deletion, self.audit_rows)
+        assert deletion.bundle is not None
+        self.tally["purged"] += 1
+        self.adopt_versions(row for row, _, _ in deletion.bundle.pointers)
+        if removed is not None:
+            assert removed == sum(counts.values())
+        if not had_bundle:
+            assert self.run(dump_counts(self.world.database, deletion.id)) == counts
+
+    def recover(self, data: st.DataObject) -> None:
+        purged = [each for each in self.model.deletions.values() if each.bundle and each.state != "restored"]
+        if not purged:
+            return
+        deletion = data.draw(st.sampled_from(purged), label="deletion")
+        assert deletion.bundle is not None
+        obstacles = self.model.obstacles_to_recovery(deletion)
+        note(f"obstacles: {obstacles}")
+        outcome = self.attempt(self.world.recover(deletion.id))
+        if isinstance(outcome, HoldfastError):
+            assert obstacles, f"refused without a reason: {outcome}"
+            self.tally.update(f"recovery refused: {obstacle}" for obstacle in obstacles)
+            return
+        assert not obstacles
+        self.tally["recovered"] += 1
+        assert outcome.live == self.model.recover(deletion)
+        self.adopt_versions(row for row, _, _ in deletion.bundle.pointers)
+        by_user = self.run(count_audit_rows(self.world.database))
+        assert {user: by_user[user] for user in deletion.bundle.audit_rows} == deletion.bundle.audit_rows
+
+    # The state after each step.
+
+    @invariant()
+    def the_product_and_the_model_agree(self) -> None:
+        found = self.run(dump_rows(self.world.database))
+        assert found == self.model.rows
+        self.audit_rows = self.run(count_audit_rows(self.world.database))
+        deletions = self.run(dump_deletions(self.world.database))
+        assert deletions == {
+            deletion.id: (deletion.root_type, deletion.state, deletion.purged_with)
+            for deletion in self.model.deletions.values()
+        }
+        assert self.run(find_inconsistencies(self.world.database)) == []
+
+    # How the steps are made.
+
+    def attempt(self, act: Coroutine[Any, Any, Result]) -> Result | HoldfastError:
+        """What an act gave, or how it was refused."""
+        try:
+            return self.run(act)
+        except HoldfastError as error:
+            return error
+
+    def adopt_versions(self, rows: Iterable[RowId]) -> None:
+        """Rows whose pointers changed have a new version."""
+        found = self.run(dump_rows(self.world.database))
+        for row in rows:
+            if row in found and row in self.model.rows and "updated_at" in found[row]:
+                self.model.rows[row]["updated_at"] = found[row]["updated_at"]
+
+    def run(self, act: Coroutine[Any, Any, Result]) -> Result:
+        return self.runner.run(act)
+
+    def live(self, table: str) -> list[RowId]:
+        """The live rows of a table that may be deleted."""
+        return [row for row in self.model.live(table) if row not in self.kept]
+
+    def ids(self, table: str) -> list[str]:
+        return [key[0] for _, key in self.live(table)]
+
+    def draw(self, data: st.DataObject, table: str) -> str | None:
+        """The id of a live row of a table, or None where there is none."""
+        rows = self.live(table)
+        return data.draw(st.sampled_from(rows), label=table)[1][0] if rows else None
+
+    def draw_project_or_none(self, data: st.DataObject) -> str | None:
+        return self.draw(data, "project_list") if data.draw(_OFTEN) else None
+
+    def draw_deletion(self, data: st.DataObject, *states: str) -> Deletion | None:
+        found = [deletion for deletion in self.model.deletions.values() if deletion.state in states]
+        return data.draw(st.sampled_from(found), label="deletion") if found else None
+
+    def make(self, act: Coroutine[Any, Any, Any]) -> None:
+        """Let a person make or change something; where a rule refuses it, nothing may have changed."""
+        outcome = self.attempt(act)
+        if isinstance(outcome, HoldfastError):
+            assert outcome.status in {400, 409}, outcome
+            note(f"refused: {outcome}")
+            self.tally["refused to make"] += 1
+        else:
+            self.tally["made"] += 1
+            self.adopt()
+
+    def adopt(self) -> None:
+        """Take what a person made into the model; nothing else may have changed, and nothing gone or come back."""
+        # In an order that does not hang on the ids: Hypothesis repeats its runs.
+        found = sorted(self.run(dump_rows(self.world.database)).items(), key=_without_ids)
+        for row, values in found:
+            known = self.model.rows.get(row)
+            if known is None:
+                assert values["deletion_id"] == ""
+            elif values["deletion_id"] != known["deletion_id"]:
+                self.adopt_mark(row, known, values)
+            self.model.rows[row] = values
+
+    def adopt_mark(self, row: RowId, known: Values, values: Values) -> None:
+        if row[0] == "user_group":
+            # Who was removed and joins again: the removal is undone.
+            assert values["deletion_id"] == ""
+            assert self.model.deletions[known["deletion_id"]].root_type == "member"
+            self.model.deletions[known["deletion_id"]].state = "restored"
+            return
+        # An update of a config file that lacks a resource deletes it.
+        assert row[0] == "resources"
+        assert known["deletion_id"] == ""
+        update = self.model.deletions.setdefault(
+            values["deletion_id"],
+            Deletion(
+                id=values["deletion_id"],
+                root_type="config-file-update",
+                root=("config_files", (values["cf_id"],)),
+                counts={"resources": 0},
+                made_at=utc_now(),
+            ),
+        )
+        update.counts["resources"] += 1
+
+    def adopt_revocations(self, deletion_id: str) -> None:
+        """Tokens that a deletion took are revoked by it, if they were not before."""
+        found = self.run(dump_rows(self.world.database))
+        for row in self.model.rows_of(deletion_id):
+            if row[0] == "tokens":
+                assert found[row]["revoked_at"] is not None
+                assert self.model.rows[row]["revoked_at"] in {None, found[row]["revoked_at"]}
+                self.model.rows[row]["revoked_at"] = found[row]["revoked_at"]
+
+    def audit_rows_beneath(self, root: RowId) -> dict[str, int]:
+        users = {row[1][0] for row in self.model.closure([root], through_deleted=True) if row[0] == "users"}
+        count = sum(self.audit_rows.get(user, 0) for user in users)
+        return {"audit_logs": count} if count else {}
+
+
+def _without_ids(item: tuple[RowId, Values]) -> tuple[str, str]:
+    (table, _), values = item
+    return table, str(values.get("name"))

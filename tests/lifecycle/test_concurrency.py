@@ -1,0 +1,179 @@
+"""Callers at the same moment, on real connections: what each is told must be what is then there.
+
+Every round makes rows of its own, so that a race that shows once in many times has many chances.
+"""
+
+import asyncio
+
+import pytest
+
+from tests.db.consistency import find_inconsistencies
+from tests.db.rows import fetch
+from tests.instance import Instance
+from tests.lifecycle.crowd import Crowd, Place
+from tests.lifecycle.model import PRIMARY_KEYS
+
+pytestmark = pytest.mark.parametrize("engine", ["postgresql", "mariadb"], scope="session", indirect=True)
+
+ROUNDS = 6
+# On PostgreSQL those who lock a row together can keep one waiting who wants it alone: some time they must end.
+_MOST_WRITES = 40
+# What a writer is told who comes too late: the place is gone, or they are.
+_TOO_LATE = {401, 404}
+_WRITTEN_BENEATH = {
+    "group": "project_list user_group config_files forms form_messages course_workloads",
+    "project": "config_files resources forms form_messages image_requests image_allow_list course_workloads",
+    "user": "forms form_messages image_requests image_allow_list course_workloads tokens",
+    "form": "form_messages form_messages form_messages",
+    "config-file": "resources resources",
+    "repository": "container_tags container_tags container_tags",
+}
+_OVERLAPS = [
+    ("group", "project"),
+    ("group", "user"),
+    ("group", "member"),
+    ("group", "config-file"),
+    ("project", "project"),
+    ("project", "user"),
+    ("project", "form"),
+    ("user", "user"),
+    ("user", "form"),
+    ("repository", "tag"),
+    ("repository", "user"),
+]
+
+
+@pytest.fixture
+async def crowd(instance: Instance) -> Crowd:
+    return await Crowd(instance).gather()
+
+
+@pytest.mark.conformance("X-06")
+@pytest.mark.parametrize("root_type", _WRITTEN_BENEATH)
+async def test_what_is_written_beneath_while_it_is_deleted_goes_with_it_or_is_refused(
+    crowd: Crowd, root_type: str
+) -> None:
+    for _ in range(ROUNDS):
+        place = await crowd.make_place()
+        begun = asyncio.Event()
+        writing = [_write_until_too_late(place, table, begun) for table in _WRITTEN_BENEATH[root_type].split()]
+        marking = asyncio.create_task(_mark_once_begun(crowd, place, root_type, begun))
+        made = await asyncio.gather(*writing)
+        deletion_id, counts = await marking
+        assert await crowd.counts_of([deletion_id]) == {deletion_id: counts}
+        written = [row for rows in made for row in rows]
+        assert written
+        for table, key in written:
+            assert await crowd.is_there(table, key), f"{table} {key} was written and is lost"
+    assert await find_inconsistencies(crowd.database) == []
+
+
+@pytest.mark.parametrize(("one", "other"), _OVERLAPS)
+async def test_each_row_of_two_overlapping_deletions_goes_with_exactly_one(crowd: Crowd, one: str, other: str) -> None:
+    for _ in range(ROUNDS):
+        place = await crowd.make_place()
+        answers = await asyncio.gather(crowd.delete(place, one), crowd.delete(place, other))
+        for answer in answers:
+            assert answer.status_code in {200, 404}, answer.text
+        done = {
+            answer.json()["deletion_id"]: answer.json()["counts"] for answer in answers if answer.status_code == 200
+        }
+        assert done
+        assert one != other or len(done) == 1
+        assert await crowd.counts_of(done) == done
+    assert await find_inconsistencies(crowd.database) == []
+
+
+@pytest.mark.parametrize(
+    ("deleted_first", "then"), [("form", "project"), ("project", "group"), ("member", "user"), ("tag", "repository")]
+)
+async def test_nothing_comes_back_beneath_what_is_deleted_at_that_moment(
+    crowd: Crowd, deleted_first: str, then: str
+) -> None:
+    for _ in range(ROUNDS):
+        place = await crowd.make_place()
+        first = (await crowd.delete(place, deleted_first)).json()
+        restored, deleted = await asyncio.gather(
+            crowd.root.post(f"/deletions/{first['deletion_id']}/restore", json={}), crowd.delete(place, then)
+        )
+        assert restored.status_code in {200, 409}, restored.text
+        assert deleted.status_code == 200, deleted.text
+        second = deleted.json()
+        left = {} if restored.status_code == 200 else first["counts"]
+        assert await crowd.counts_of([first["deletion_id"], second["deletion_id"]]) == {
+            first["deletion_id"]: left,
+            second["deletion_id"]: second["counts"],
+        }
+    assert await find_inconsistencies(crowd.database) == []
+
+
+async def test_of_two_restores_at_once_one_does_it_and_the_other_nothing(crowd: Crowd) -> None:
+    for _ in range(ROUNDS):
+        deletion = (await crowd.delete(await crowd.make_place(), "group")).json()
+        path = f"/deletions/{deletion['deletion_id']}/restore"
+        answers = await asyncio.gather(*(crowd.root.post(path, json={}) for _ in range(3)))
+        assert [answer.status_code for answer in answers] == [200] * 3, answers
+        effects = [answer.json()["counts"] for answer in answers]
+        assert sorted(effects, key=len) == [{}, {}, deletion["counts"]]
+        ((audited,),) = await fetch(
+            crowd.database,
+            f"SELECT count(*) FROM audit_logs WHERE action = 'restore' AND new_data LIKE '%{deletion['deletion_id']}%'"
+            if crowd.database.dialect_name == "mariadb"
+            else "SELECT count(*) FROM audit_logs WHERE action = 'restore'"
+            f" AND new_data::text LIKE '%{deletion['deletion_id']}%'",
+        )
+        assert audited == 1
+    assert await find_inconsistencies(crowd.database) == []
+
+
+async def test_a_row_cannot_take_the_name_that_comes_back_at_that_moment(crowd: Crowd) -> None:
+    for number in range(ROUNDS):
+        place = await crowd.make_place()
+        deletion = (await crowd.delete(place, "config-file")).json()
+        body = {"filename": "web.yaml", "content": place.writing("config_files")[2]["content"]}
+        restored, made = await asyncio.gather(
+            crowd.root.post(f"/deletions/{deletion['deletion_id']}/restore", json={}),
+            place.client.post(f"/projects/{place.p_id}/config-files", json=body),
+        )
+        assert sorted([restored.status_code, made.status_code]) in ([200, 409], [201, 409]), (number, restored, made)
+    assert await find_inconsistencies(crowd.database) == []
+
+
+async def test_a_restored_workload_and_a_new_one_cannot_pass_the_quota_together(crowd: Crowd) -> None:
+    for _ in range(ROUNDS):
+        place = await crowd.make_place()
+        await crowd.root.patch(f"/projects/{place.p_id}", json={"gpu_quota": 1})
+        asking = {"project_id": place.p_id, "name": "one", "image": "nginx:1", "resource_gpu": 1}
+        first = (await place.client.post("/workloads", json=asking)).json()
+        deleted = await crowd.root.delete(f"/workloads/{first['id']}", params={"take_along": "true"})
+        assert deleted.status_code == 200, deleted.text
+        restored, made = await asyncio.gather(
+            crowd.root.post(f"/deletions/{deleted.json()['deletion_id']}/restore", json={}),
+            place.client.post("/workloads", json=asking),
+        )
+        assert sorted([restored.status_code, made.status_code]) in ([200, 409], [201, 409]), (restored.text, made.text)
+
+
+async def _mark_once_begun(
+    crowd: Crowd, place: Place, root_type: str, begun: asyncio.Event
+) -> tuple[str, dict[str, int]]:
+    await begun.wait()
+    return await crowd.mark_at_once(place, root_type)
+
+
+async def _write_until_too_late(place: Place, table: str, begun: asyncio.Event) -> list[tuple[str, str]]:
+    """Make rows until the place, or the writer, is gone; tables and ids of what was made."""
+    written: list[tuple[str, str]] = []
+    for _ in range(_MOST_WRITES):
+        method, path, body = place.writing(table)
+        answer = await place.client.request(method, path, json=body)
+        if answer.status_code in _TOO_LATE:
+            return written
+        if table == "user_group" and answer.status_code == 409:
+            assert answer.json()["code"] == "already_member"
+            continue
+        assert answer.status_code in {200, 201}, answer.text
+        made = answer.json()
+        written.append((table, made["resources"][0]["r_id"] if table == "resources" else made[PRIMARY_KEYS[table][0]]))
+        begun.set()
+    return written

@@ -1,0 +1,85 @@
+"""The state machine on each engine: a short run every day, a long one among the slow tests."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from holdfast.db.address import parse_address
+from holdfast.db.migrate import migrate
+from holdfast.db.open import open_database
+from tests.conftest import NewDatabase
+from tests.instance import Instance, instance_settings
+from tests.lifecycle.machine import LifecycleMachine
+from tests.lifecycle.model import ROOT_TYPES
+from tests.lifecycle.world import World
+
+# Examples and steps of each: the short one takes about ten seconds an engine.
+_SHORT = (15, 40)
+_LONG = (30, 60)
+# A run in which none of this happens shows nothing.
+_HAPPENS_DAILY = {"restored", "purged", "recovered", "restore refused: parent", "decision needed"}
+_HAPPENS_IN_THE_LONG_RUN = (
+    _HAPPENS_DAILY
+    | {f"deleted {root_type}" for root_type in ROOT_TYPES}
+    | {"restored twice", "restore refused: name", "restore refused: counts", "restore refused: quota"}
+    | {"restore refused: update", "restore refused: state", "recovery refused: parent"}
+)
+
+
+class Arena:
+    """A database of its own, on an event loop of its own: Hypothesis is not asynchronous."""
+
+    def __init__(self, runner: asyncio.Runner, instance: Instance) -> None:
+        self.runner = runner
+        self.instance = instance
+        self.tally: Counter[str] = Counter()
+
+    def new_machine(self) -> LifecycleMachine:
+        """A machine on the emptied database."""
+        self.runner.run(self.instance.clear())
+        return LifecycleMachine(self.runner, World(self.instance.database, self.instance.settings), self.tally)
+
+
+@pytest.fixture
+def arena(engine: str, new_database: NewDatabase, tmp_path: Path) -> Iterator[Arena]:
+    """An arena on a new database."""
+    chosen = instance_settings(new_database(engine), tmp_path)
+    with asyncio.Runner() as runner:
+        runner.run(migrate(parse_address(chosen.database_url)))
+        database = open_database(chosen)
+        runner.run(database.start())
+        yield Arena(runner, Instance(engine, chosen, "", database))
+        runner.run(database.stop())
+
+
+@pytest.mark.conformance("X-06")
+def test_the_product_agrees_with_the_model(arena: Arena) -> None:
+    # The same steps each time: a change is judged by what it does, not by what was drawn that day.
+    _run(arena, *_SHORT, derandomize=True)
+    assert arena.tally.keys() >= _HAPPENS_DAILY
+
+
+@pytest.mark.slow
+@pytest.mark.conformance("X-06")
+@pytest.mark.parametrize("part", range(4))
+def test_the_product_agrees_with_the_model_over_thousands_of_steps(arena: Arena, part: int) -> None:
+    _run(arena, *_LONG, derandomize=False)
+    assert arena.tally.keys() >= _HAPPENS_IN_THE_LONG_RUN, f"part {part} shows too little"
+
+
+def _run(arena: Arena, examples: int, steps: int, *, derandomize: bool) -> None:
+    run_state_machine_as_test(
+        arena.new_machine,  # type: ignore[arg-type]
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            derandomize=derandomize,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
