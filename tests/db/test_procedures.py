@@ -139,10 +139,11 @@ async def test_each_purge_stands_in_the_audit_log_under_the_administrator(databa
     )
     told = [(*entry[:5], entry[6]) for entry in entries]
     assert told == [
-        ("admin", "purge", "deletion", name, label, "cleanup_soft_deleted(36)")
-        for name, label in (("D-file", "old-course-a.yaml"), ("D-course", "old-course"))
+        ("admin", "purge", kind, name, name, "cleanup_soft_deleted(36)")
+        for kind, name in (("config-file", "old-course-a.yaml"), ("project", "old-course"))
     ]
     counts = [msgspec.json.decode(entry[5])["counts"] for entry in entries]
+    assert [msgspec.json.decode(entry[5])["deletion_id"] for entry in entries] == ["D-file", "D-course"]
     assert counts[0] == {"config_files": 1, "resources": 2}
     assert counts[1]["form_messages"] == 5
 
@@ -249,7 +250,7 @@ async def test_two_calls_at_once_take_everything_once(database: Database, call: 
     assert sum(report["counts"].get("form_messages", 0) for report in done) == MANY + 9
     assert len((await survivors(database))["form_messages"]) == 6
     purges = "SELECT resource_id FROM audit_logs WHERE actor_name = 'holdfast' ORDER BY resource_id"
-    assert await fetch(database, purges) == [("D-ada",), ("D-course",), ("D-file",)]
+    assert await fetch(database, purges) == [("ada",), ("old-course",), ("old-course-a.yaml",)]
 
 
 @pytest.mark.conformance("S-07")

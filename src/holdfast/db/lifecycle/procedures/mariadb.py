@@ -28,8 +28,10 @@ cleanup: BEGIN
   DECLARE admin_id VARCHAR(20) CHARACTER SET ascii COLLATE ascii_nopad_bin;
   DECLARE due_id VARCHAR(21) CHARACTER SET ascii COLLATE ascii_nopad_bin;
   DECLARE due_type VARCHAR(50) CHARACTER SET ascii COLLATE ascii_nopad_bin;
-  DECLARE due_label VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
+  DECLARE due_root, due_label VARCHAR(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin;
   DECLARE due_state VARCHAR(20) CHARACTER SET ascii COLLATE ascii_nopad_bin;
+  DECLARE due_path TEXT CHARACTER SET utf8mb4;
+  DECLARE due_sha256 VARCHAR(64) CHARACTER SET ascii COLLATE ascii_nopad_bin;
   DECLARE due_bundled DATETIME(6);
   DECLARE busy_turns INT DEFAULT 0;
   DECLARE step, first_step, room, changed, conflicts INT DEFAULT 0;
@@ -79,8 +81,8 @@ cleanup: BEGIN
           COMMIT;
           LEAVE claim;
         END IF;
-        SELECT id, root_type, root_label, state, bundle_verified_at
-          INTO due_id, due_type, due_label, due_state, due_bundled
+        SELECT id, root_type, root_id, root_label, state, bundle_path, bundle_sha256, bundle_verified_at
+          INTO due_id, due_type, due_root, due_label, due_state, due_path, due_sha256, due_bundled
           FROM deletions
          WHERE created_at < cutoff AND bundle_verified_at IS NOT NULL AND state IN ('deleted', 'purging')
          ORDER BY state = 'purging' DESC, created_at, id LIMIT 1
@@ -173,8 +175,9 @@ cleanup: BEGIN
               (user_id, actor_name, action, resource_type, resource_id, resource_label, new_data, description,
                created_at)
             VALUES
-              (admin_id, 'holdfast', 'purge', 'deletion', due_id, due_label,
-               JSON_OBJECT('state', outcome, 'root_type', due_type, 'counts', JSON_COMPACT(gone), 'failure', problem),
+              (admin_id, 'holdfast', 'purge', due_type, due_root, due_label,
+               JSON_OBJECT('deletion_id', due_id, 'state', outcome, 'failure', problem, 'counts', JSON_COMPACT(gone),
+                           'bundle_path', due_path, 'bundle_sha256', due_sha256),
                CONCAT('cleanup_soft_deleted(', days, ')'), UTC_TIMESTAMP(6));
           END IF;
           COMMIT;

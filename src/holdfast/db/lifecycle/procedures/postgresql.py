@@ -67,7 +67,8 @@ BEGIN
     -- Deletions may overlap, so one is purged at a time. A lease of another call is left over: this one has the lock.
     EXIT WHEN EXISTS (SELECT FROM deletions d WHERE d.state = 'purging' AND d.lease_until > clock_timestamp()
                          AND NOT starts_with(d.lease_token, 'call-'));
-    SELECT d.id, d.root_type, d.root_label, d.state, d.bundle_verified_at INTO due
+    SELECT d.id, d.root_type, d.root_id, d.root_label, d.state, d.bundle_path, d.bundle_sha256, d.bundle_verified_at
+      INTO due
       FROM deletions d
      WHERE d.created_at < cutoff AND d.bundle_verified_at IS NOT NULL AND d.state IN ('deleted', 'purging')
      ORDER BY d.state = 'purging' DESC, d.created_at, d.id LIMIT 1
@@ -174,8 +175,9 @@ BEGIN
       INSERT INTO audit_logs
         (user_id, actor_name, action, resource_type, resource_id, resource_label, new_data, description, created_at)
       VALUES
-        (admin_id, 'holdfast', 'purge', 'deletion', due.id, due.root_label,
-         jsonb_build_object('state', outcome, 'root_type', due.root_type, 'counts', gone, 'failure', problem),
+        (admin_id, 'holdfast', 'purge', due.root_type, due.root_id, due.root_label,
+         jsonb_build_object('deletion_id', due.id, 'state', outcome, 'failure', problem, 'counts', gone,
+                            'bundle_path', due.bundle_path, 'bundle_sha256', due.bundle_sha256),
          'cleanup_soft_deleted(' || days || ')', clock_timestamp());
     ELSIF outcome = 'given up' THEN
       UPDATE deletions SET lease_until = NULL WHERE id = due.id AND lease_token = holder;
