@@ -145,6 +145,10 @@ class CascadeWorld:
             for rows in alike.values():
                 await insert_rows(database, table, rows)
 
+    def key(self, label: str) -> tuple[str, ...]:
+        """The primary key of a row."""
+        return tuple(str(self.rows[label][column.name]) for column in self.tables[label].primary_key.columns)
+
     def condition(self, label: str) -> str:
         """The SQL condition that finds one row."""
         row = self.rows[label]
