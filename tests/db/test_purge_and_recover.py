@@ -15,7 +15,7 @@ from holdfast.db.lifecycle.trash import find_conflicts, unmark
 from tests.db.deleting import delete, deletion, purge_now
 from tests.db.populations import Population, delete_statement, fill, populations, undone
 from tests.db.rows import fetch
-from tests.db.snapshots import difference, read_rows, rows_in
+from tests.db.snapshots import difference, read_rows, rows_in, without_numbers
 from tests.db.test_recover import no_witness, without_revocations
 from tests.instance import Instance
 
@@ -51,7 +51,8 @@ async def test_what_is_purged_in_any_order_is_what_raw_sql_takes_and_comes_back(
             async with database.write() as tx:
                 assert await find_conflicts(tx, deletion_id) == []
                 await unmark(tx, deletion_id)
-    assert without_revocations(difference(before, await read_rows(database))) == []
+    after = await read_rows(database)
+    assert without_revocations(difference(without_numbers(before), without_numbers(after))) == []
 
 
 async def _is_live(database: Database, root: Root) -> bool:
