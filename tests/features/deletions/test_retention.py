@@ -12,14 +12,16 @@ from holdfast.core.actor import Actor
 from holdfast.core.clock import utc_now
 from holdfast.db.engines.base import Database
 from holdfast.db.lifecycle.bundle_file import open_bundle
+from holdfast.db.lifecycle.graph import GRAPH
 from holdfast.db.tables import audit_logs, metadata
 from holdfast.db.tables.base import policy_of
 from holdfast.features.deletions import retention
 from holdfast.features.deletions.audit_archives import archive_entries
 from holdfast.features.deletions.jobs import purge_deletion
+from holdfast.features.deletions.recovery import recover
 from holdfast.features.deletions.retention import CleanupForbiddenError, CleanupReport
 from tests.db.live import other_connection
-from tests.db.retention_world import make_entry, make_world, states, survivors
+from tests.db.retention_world import delete, make_entry, make_world, states, survivors
 from tests.db.rows import fetch, run
 from tests.factories import insert_rows
 from tests.instance import Instance
@@ -95,6 +97,25 @@ async def test_the_engines_cascades_the_procedure_and_this_leave_the_same(
         with other_connection(instance.settings.database_url) as connection:
             connection.execute(text("CALL cleanup_soft_deleted(30)"))
         assert await survivors(database) == wanted
+
+
+async def test_what_the_procedure_purged_comes_back_from_its_prepared_bundle(
+    instance: Instance, database: Database, tmp_path: Path
+) -> None:
+    if instance.engine == "sqlite":
+        pytest.skip("SQLite has no procedures")
+    await make_world(database)
+    for table in GRAPH.soft_tables:
+        await run(database, f"UPDATE {table.name} SET deletion_id = '', deleted_at = NULL")
+    await run(database, "DELETE FROM deletions")
+    before = await survivors(database)
+    await delete(database, "D-only", "project", "old-course", age=40, verified=False)
+    await cleanup(database, tmp_path, "soft-deleted", 30, prepare_only=True)
+    with other_connection(instance.settings.database_url) as connection:
+        connection.execute(text("CALL cleanup_soft_deleted(30)"))
+    assert len((await survivors(database))["project_list"]) == 2
+    await recover(database, tmp_path / "prepared" / "D-only.bundle.zip")
+    assert await survivors(database) == before | {"deletions": [("D-only", "restored", "")]}
 
 
 async def test_a_call_that_was_left_off_halfway_is_finished_here(database: Database, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from holdfast.core.ids import new_long_id
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.lifecycle.bundle import in_thread
 from holdfast.db.lifecycle.bundle_file import SUFFIX, BundleWriter, open_bundle
-from holdfast.db.lifecycle.purge import PACES
+from holdfast.db.lifecycle.purge_removal import PACES
 from holdfast.db.lifecycle.row_format import line_of
 from holdfast.db.retries import with_retries
 from holdfast.features.audit import service as audit
@@ -161,6 +161,7 @@ class _Removal:
             Action.PURGE,
             "audit-log",
             archive.id,
+            label=archive.id,
             new=new,
             description=self._description,
             clock=self._clock,

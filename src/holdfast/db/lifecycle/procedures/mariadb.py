@@ -301,8 +301,9 @@ cleanup: BEGIN
              WHERE id = archive;
             IF is_done AND here + changed > 0 THEN
               INSERT INTO audit_logs
-                (user_id, actor_name, action, resource_type, resource_id, new_data, description, created_at)
-              SELECT admin_id, 'holdfast', 'purge', 'audit-log', id,
+                (user_id, actor_name, action, resource_type, resource_id, resource_label, new_data, description,
+                 created_at)
+              SELECT admin_id, 'holdfast', 'purge', 'audit-log', id, id,
                      JSON_OBJECT('counts', JSON_OBJECT('audit_logs', removed_rows),
                                  'made_before', CONCAT(REPLACE(older_than, ' ', 'T'), 'Z'),
                                  'bundle_path', bundle_path),

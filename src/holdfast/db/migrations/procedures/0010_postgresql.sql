@@ -902,8 +902,8 @@ BEGIN
        WHERE id = archive.id;
       IF is_done AND here > 0 THEN
         INSERT INTO audit_logs
-          (user_id, actor_name, action, resource_type, resource_id, new_data, description, created_at)
-        SELECT admin_id, 'holdfast', 'purge', 'audit-log', a.id,
+          (user_id, actor_name, action, resource_type, resource_id, resource_label, new_data, description, created_at)
+        SELECT admin_id, 'holdfast', 'purge', 'audit-log', a.id, a.id,
                jsonb_build_object('counts', jsonb_build_object('audit_logs', a.removed_rows),
                                   'made_before', archive.older_than, 'bundle_path', a.bundle_path),
                'cleanup_audit_logs(' || days || ')', clock_timestamp()
