@@ -13,15 +13,9 @@ from holdfast.db.lifecycle.bundle import bundle_path, count_closure
 from holdfast.db.lifecycle.bundle_file import open_bundle
 from holdfast.db.lifecycle.graph import GRAPH
 from holdfast.db.lifecycle.plan import root_of
-from holdfast.db.lifecycle.purge import (
-    LEASE_SECONDS,
-    LeaseLostError,
-    Pace,
-    PurgeFailedError,
-    PurgeStep,
-    PurgeWaitsError,
-    purge,
-)
+from holdfast.db.lifecycle.purge import PurgeStep, purge
+from holdfast.db.lifecycle.purge_lease import LEASE_SECONDS, LeaseLostError, PurgeWaitsError
+from holdfast.db.lifecycle.purge_removal import Pace, PurgeFailedError
 from holdfast.db.tables import idempotency_keys
 from tests.db.deleting import Course, delete, deletion, make_course, purge_now
 from tests.db.interruptions import DiedError, DyingDatabase

@@ -14,14 +14,9 @@ from holdfast.core.clock import Clock, utc_now
 from holdfast.db import jobs
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.lifecycle import purge_statements
-from holdfast.db.lifecycle.purge import (
-    LEASE_SECONDS,
-    LeaseLostError,
-    PurgeFailedError,
-    PurgeStep,
-    PurgeWaitsError,
-    purge,
-)
+from holdfast.db.lifecycle.purge import PurgeStep, purge
+from holdfast.db.lifecycle.purge_lease import LEASE_SECONDS, LeaseLostError, PurgeWaitsError
+from holdfast.db.lifecycle.purge_removal import PurgeFailedError
 from holdfast.db.statements import Query
 from holdfast.db.tables import users
 from holdfast.features.audit import service as audit

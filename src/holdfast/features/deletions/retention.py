@@ -19,14 +19,9 @@ from holdfast.core.errors import ForbiddenError
 from holdfast.db import jobs
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.lifecycle.bundle import count_closure, write_bundle
-from holdfast.db.lifecycle.purge import (
-    LEASE_SECONDS,
-    LeaseLostError,
-    PurgeFailedError,
-    PurgeStep,
-    PurgeWaitsError,
-    purge,
-)
+from holdfast.db.lifecycle.purge import PurgeStep, purge
+from holdfast.db.lifecycle.purge_lease import LEASE_SECONDS, LeaseLostError, PurgeWaitsError
+from holdfast.db.lifecycle.purge_removal import PurgeFailedError
 from holdfast.features.deletions import retention_queries as queries
 from holdfast.features.deletions.audit_archives import archive_entries, remove_archived
 from holdfast.features.deletions.jobs import PurgeRequest, find_actor, record_step
