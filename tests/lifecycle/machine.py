@@ -172,14 +172,20 @@ class LifecycleMachine(RuleBasedStateMachine):
             if row[0] == "config_files":
                 self.make(self.world.make_config_file(values["project_id"], values["filename"], ["one"]))
             elif user:
-                self.make(self.world.run_workload(user, values["project_id"], 2, None))
+                self.make(self.world.run_workload(user, values["project_id"], values["resource_gpu"], None))
 
     # What deletes, restores, purges and recovers.
 
-    @rule(data=st.data(), roots=st.sampled_from(["great", "any", "any", "by an old plan"]), take_along=_OFTEN)
+    @rule(
+        data=st.data(), roots=st.sampled_from(["great", "any", "any", "by an old plan", "resource"]), take_along=_OFTEN
+    )
     def delete_something(self, data: st.DataObject, roots: str, take_along: bool) -> None:
         if roots == "by an old plan":
             self.delete_by_a_plan_that_is_too_old(data)
+        elif roots == "resource":
+            # Resources go when an update of their file leaves them out.
+            if file := self.draw(data, "config_files"):
+                self.make(self.world.replace_config_file(file, ["three"]))
         else:
             self.delete(data, ["user", "group", "project"] if roots == "great" else sorted(ROOT_TYPES), take_along)
 

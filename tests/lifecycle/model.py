@@ -261,6 +261,8 @@ class Model:
     def obstacles_to_recovery(self, deletion: Deletion) -> set[str]:
         """Why a bundle cannot be brought back."""
         assert deletion.bundle is not None
+        if deletion.root_type == "config-file-update":
+            return {"update"}
         coming = deletion.bundle.rows
         missing = {row: values for row, values in coming.items() if row not in self.rows}
         live = {row: values for row, values in missing.items() if self._comes_back_live(deletion, values)}

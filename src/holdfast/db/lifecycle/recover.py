@@ -20,7 +20,7 @@ from holdfast.core.errors import ConflictError
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.lifecycle import recover_statements as statements
 from holdfast.db.lifecycle.bundle import Pointer, in_thread, pages_of
-from holdfast.db.lifecycle.bundle_file import POINTERS_FILE, BundleReader, BundleRefusedError, open_bundle
+from holdfast.db.lifecycle.bundle_file import POINTERS_FILE, BundleReader, BundleRefusedError, Manifest, open_bundle
 from holdfast.db.lifecycle.deletion_closure import BUNDLED, DELETION_FORMAT, POINTERS, is_soft
 from holdfast.db.lifecycle.graph import GRAPH
 from holdfast.db.lifecycle.recover_rows import (
@@ -99,10 +99,20 @@ async def _open(database: Database, path: Path, clock: Clock, progress: Progress
     reader = await in_thread(open_bundle, path)
     if reader.manifest.kind != "deletion" or not reader.manifest.subject.get("id"):
         raise BundleRefusedError(f"{path} holds {reader.manifest.kind!r}, and only deletions can be recovered")
+    _require_root(path, reader.manifest)
     async with database.read() as tx:
         ((revision,),) = await tx.fetch_text("SELECT version_num FROM alembic_version")
     steps = steps_between(reader.manifest.schema_revision, str(revision))
     return _Recovering(database, reader, BundleRows(reader, steps), clock=clock, progress=progress)
+
+
+def _require_root(path: Path, manifest: Manifest) -> None:
+    """Refuse what an update of a config file left out: live again, it would contradict the file's content."""
+    root = GRAPH.root_types.get(manifest.subject.get("root_type") or "")
+    if root is None or not manifest.own_rows_by_table().get(root.name):
+        raise RecoveryRefusedError(
+            f"{path} holds what an update of a config file left out: put the earlier content back instead"
+        )
 
 
 def _refusal(conflicts: list[RecoveryConflict]) -> RecoveryRefusedError:
