@@ -1,17 +1,23 @@
 """People who act at the same moment, over real HTTP."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from holdfast.core.actor import Actor
 from holdfast.core.clock import utc_now
 from holdfast.core.ids import new_long_id
+from holdfast.db.jobs import PutOffError
+from holdfast.db.lifecycle.bundle_file import BundleRefusedError
 from holdfast.db.lifecycle.plan import lock_root, root_of
+from holdfast.db.lifecycle.recover import RecoveryRefusedError
 from holdfast.db.lifecycle.trash import mark
 from holdfast.db.retries import with_retries
 from holdfast.db.tables.groups import SUPER_GROUP_ID
+from holdfast.features.deletions.errors import RestoreRefusedError
 from tests.db.rows import fetch
 from tests.factories import (
     make_config_file,
@@ -26,6 +32,7 @@ from tests.factories import (
 )
 from tests.instance import Instance
 from tests.lifecycle.model import PRIMARY_KEYS
+from tests.lifecycle.world import World
 
 _CONFIG_MAP = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {}\n"
 
@@ -88,10 +95,12 @@ class Crowd:
         self.instance = instance
         self.database = instance.database
         self.root = instance.client()
+        self.world = World(instance.database, instance.settings)
 
     async def gather(self) -> "Crowd":
         """Make the super administrator."""
-        u_id = await make_super_admin(self.database)
+        u_id = await make_super_admin(self.database, "admin")
+        self.world.root = Actor(u_id, "admin", is_super_admin=True)
         self.root = self.instance.client(await make_token(self.database, u_id))
         return self
 
@@ -143,6 +152,39 @@ class Crowd:
                 return await mark(tx, root, deletion_id, utc_now())
 
         return deletion_id, await with_retries(attempt)
+
+    async def purge(self, deletion_id: str) -> int:
+        """Purge as a worker does, which comes again when it is told to wait; how many rows went."""
+        while True:
+            try:
+                return await self.world.purge(deletion_id)
+            except PutOffError:
+                await asyncio.sleep(0)
+
+    async def bring_back(self, deletion_ids: list[str]) -> None:
+        """Recover what was purged, each as soon as its parents are back."""
+        left = list(deletion_ids)
+        while left:
+            refused = []
+            for deletion_id in left:
+                try:
+                    await self.bring_one_back(deletion_id)
+                except (RecoveryRefusedError, RestoreRefusedError, BundleRefusedError):
+                    refused.append(deletion_id)
+            assert len(refused) < len(left), "none of them can be recovered"
+            left = refused
+
+    async def bring_one_back(self, deletion_id: str) -> None:
+        """Recover a deletion, or restore it where another's bundle brought its rows."""
+        if await self.state_of(deletion_id) == "deleted":
+            await self.world.restore(deletion_id)
+        else:
+            await self.world.recover(deletion_id)
+
+    async def state_of(self, deletion_id: str) -> str:
+        """How far a deletion is."""
+        answer = await self.root.get(f"/deletions/{deletion_id}")
+        return str(answer.json()["state"])
 
     async def counts_of(self, deletion_ids: Iterable[str]) -> dict[str, dict[str, int]]:
         """How many rows bear each deletion, per table."""

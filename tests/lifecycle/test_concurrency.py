@@ -7,11 +7,13 @@ import asyncio
 
 import pytest
 
+from holdfast.db.lifecycle.recover import Recovery, RecoveryRefusedError
 from tests.db.consistency import find_inconsistencies
 from tests.db.rows import fetch
 from tests.instance import Instance
 from tests.lifecycle.crowd import Crowd, Place
-from tests.lifecycle.model import PRIMARY_KEYS
+from tests.lifecycle.model import PRIMARY_KEYS, RowId, Values
+from tests.lifecycle.world import count_audit_rows, dump_rows
 
 pytestmark = pytest.mark.parametrize("engine", ["postgresql", "mariadb"], scope="session", indirect=True)
 
@@ -154,6 +156,89 @@ async def test_a_restored_workload_and_a_new_one_cannot_pass_the_quota_together(
         assert sorted([restored.status_code, made.status_code]) in ([200, 409], [201, 409]), (restored.text, made.text)
 
 
+async def test_a_restore_and_a_purge_at_once_have_one_effect(crowd: Crowd) -> None:
+    for number in range(ROUNDS):
+        place = await crowd.make_place()
+        deletion = (await crowd.delete(place, "group")).json()
+        deletion_id, counts = deletion["deletion_id"], deletion["counts"]
+        restoring = crowd.root.post(f"/deletions/{deletion_id}/restore", json={})
+        purging = crowd.purge(deletion_id)
+        # Whoever comes first in the list begins first.
+        if number % 2:
+            purged, restored = await asyncio.gather(purging, restoring)
+        else:
+            restored, purged = await asyncio.gather(restoring, purging)
+        assert await crowd.counts_of([deletion_id]) == {deletion_id: {}}
+        if restored.status_code == 200:
+            assert (await crowd.state_of(deletion_id), restored.json()["counts"], purged) == ("restored", counts, 0)
+        else:
+            assert restored.status_code == 409, restored.text
+            assert (await crowd.state_of(deletion_id), purged) == ("purged", sum(counts.values()))
+        assert await crowd.is_there("project_list", place.p_id) == (restored.status_code == 200)
+    assert await find_inconsistencies(crowd.database) == []
+
+
+async def test_of_three_purges_at_once_one_does_it(crowd: Crowd) -> None:
+    for _ in range(ROUNDS):
+        deletion = (await crowd.delete(await crowd.make_place(), "project")).json()
+        removed = await asyncio.gather(*(crowd.purge(deletion["deletion_id"]) for _ in range(3)))
+        assert sorted(removed) == [0, 0, sum(deletion["counts"].values())]
+    assert await find_inconsistencies(crowd.database) == []
+
+
+async def test_purges_that_overlap_lose_nothing(crowd: Crowd) -> None:
+    """Rows of each hang on rows of the other; what both took comes back."""
+    for _ in range(ROUNDS):
+        place = await crowd.make_place()
+        before = await dump_rows(crowd.database)
+        ids = [(await crowd.delete(place, root_type)).json()["deletion_id"] for root_type in ("form", "user", "group")]
+        await asyncio.gather(*(crowd.purge(each) for each in ids))
+        assert {await crowd.state_of(each) for each in ids} == {"purged"}
+        assert await find_inconsistencies(crowd.database) == []
+        await crowd.bring_back(ids)
+        assert _lasting(await dump_rows(crowd.database)) == _lasting(before)
+
+
+async def test_nothing_is_recovered_beneath_what_is_deleted_at_that_moment(crowd: Crowd) -> None:
+    for _ in range(ROUNDS):
+        place = await crowd.make_place()
+        deletion_id = (await crowd.delete(place, "project")).json()["deletion_id"]
+        await crowd.purge(deletion_id)
+        recovered, deleted = await asyncio.gather(
+            crowd.world.recover(deletion_id), crowd.delete(place, "group"), return_exceptions=True
+        )
+        assert isinstance(recovered, Recovery | RecoveryRefusedError), recovered
+        assert not isinstance(deleted, BaseException)
+        assert deleted.status_code == 200
+        assert await find_inconsistencies(crowd.database) == []
+
+
+async def test_of_two_recoveries_at_once_each_row_comes_back_once(crowd: Crowd) -> None:
+    for _ in range(ROUNDS):
+        place = await crowd.make_place()
+        before = await dump_rows(crowd.database)
+        audited = await count_audit_rows(crowd.database)
+        deletion_id = (await crowd.delete(place, "user")).json()["deletion_id"]
+        await crowd.purge(deletion_id)
+        outcomes = await asyncio.gather(*(crowd.world.recover(deletion_id) for _ in range(2)), return_exceptions=True)
+        assert any(isinstance(outcome, Recovery) for outcome in outcomes), outcomes
+        assert await crowd.state_of(deletion_id) == "restored"
+        assert _lasting(await dump_rows(crowd.database)) == _lasting(before)
+        assert (await count_audit_rows(crowd.database)).get(place.u_id) == audited.get(place.u_id)
+
+
+async def test_who_joins_again_while_the_old_membership_is_purged_is_in_or_refused(crowd: Crowd) -> None:
+    for _ in range(ROUNDS):
+        place = await crowd.make_place()
+        deletion_id = (await crowd.delete(place, "member")).json()["deletion_id"]
+        joined, _ = await asyncio.gather(
+            crowd.root.post(f"/groups/{place.g_id}/members", json={"u_id": place.u_id}), crowd.purge(deletion_id)
+        )
+        assert joined.status_code in {201, 409}, joined.text
+        members = (await crowd.root.get(f"/groups/{place.g_id}/members")).json()["items"]
+        assert [each["u_id"] for each in members] == ([place.u_id] if joined.status_code == 201 else [])
+
+
 async def _mark_once_begun(
     crowd: Crowd, place: Place, root_type: str, begun: asyncio.Event
 ) -> tuple[str, dict[str, int]]:
@@ -177,3 +262,9 @@ async def _write_until_too_late(place: Place, table: str, begun: asyncio.Event) 
         written.append((table, made["resources"][0]["r_id"] if table == "resources" else made[PRIMARY_KEYS[table][0]]))
         begun.set()
     return written
+
+
+def _lasting(rows: dict[RowId, Values]) -> dict[RowId, Values]:
+    """Without what a deletion changes for good: sessions end, and emptied pointers raise a row's version."""
+    changed = {"updated_at", "revoked_at"}
+    return {row: {name: value for name, value in values.items() if name not in changed} for row, values in rows.items()}
