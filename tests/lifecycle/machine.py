@@ -1,22 +1,19 @@
 """A Hypothesis state machine: the product and the model do the same, and must agree after each step."""
 
-import asyncio
 import itertools
-from collections import Counter
-from collections.abc import Coroutine, Iterable
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from holdfast.core.clock import utc_now
 from holdfast.core.errors import HoldfastError
 from holdfast.features.deletions.errors import DecisionNeededError, PlanChangedError
-from tests.db.consistency import find_inconsistencies
-from tests.lifecycle.model import ROOT_TYPES, Deletion, Model, RowId, Values
-from tests.lifecycle.world import World, count_audit_rows, dump_counts, dump_deletions, dump_rows
+from tests.lifecycle.comparing import OFTEN, ComparingMachine
+from tests.lifecycle.model import ROOT_TYPES, Deletion
+from tests.lifecycle.world import count_audit_rows, dump_counts, dump_rows
 
 Result = TypeVar("Result")
 
@@ -28,7 +25,6 @@ _RESOURCES = st.lists(st.sampled_from(["one", "two", "three"]), min_size=1, uniq
 _IMAGES = st.sampled_from(["nginx:1.27", "nginx", "redis:7"])
 _POD_NAMES = st.sampled_from(["pod-a", None])
 _ROLES = st.sampled_from(["admin", "manager", "user"])
-_OFTEN = st.sampled_from([True, True, True, False])
 
 
 _MADE = [
@@ -50,20 +46,8 @@ _LATER_ACTS = ["restore", "restore", "restore", "purge", "purge", "recover", "re
 Act = Any  # A coroutine, or nothing where what it takes is not there.
 
 
-class LifecycleMachine(RuleBasedStateMachine):
+class LifecycleMachine(ComparingMachine):
     """The acts of people and of the product, in any order."""
-
-    def __init__(self, runner: asyncio.Runner, world: World, tally: Counter[str]) -> None:
-        super().__init__()
-        self.runner = runner
-        self.world = world
-        # What happened in all runs, so that a test can tell whether anything did.
-        self.tally = tally
-        self.model = Model()
-        # The super administrator in whose name all is done, with group and seat: nothing of it is deleted.
-        self.kept: set[RowId] = set()
-        # Per user, as the last step left them.
-        self.audit_rows: dict[str, int] = {}
 
     @initialize()
     def start(self) -> None:
@@ -173,11 +157,13 @@ class LifecycleMachine(RuleBasedStateMachine):
                 self.make(self.world.make_config_file(values["project_id"], values["filename"], ["one"]))
             elif user:
                 self.make(self.world.run_workload(user, values["project_id"], values["resource_gpu"], None))
+        if data.draw(OFTEN):
+            self.restore_one(self.model.deletions[values["deletion_id"]])
 
     # What deletes, restores, purges and recovers.
 
     @rule(
-        data=st.data(), roots=st.sampled_from(["great", "any", "any", "by an old plan", "resource"]), take_along=_OFTEN
+        data=st.data(), roots=st.sampled_from(["great", "any", "any", "by an old plan", "resource"]), take_along=OFTEN
     )
     def delete_something(self, data: st.DataObject, roots: str, take_along: bool) -> None:
         if roots == "by an old plan":
@@ -233,9 +219,10 @@ class LifecycleMachine(RuleBasedStateMachine):
         getattr(self, act)(data)
 
     def restore(self, data: st.DataObject) -> None:
-        deletion = self.draw_deletion(data, "deleted", "restored", "purged")
-        if deletion is None:
-            return
+        if deletion := self.draw_deletion(data, "deleted", "restored", "purged"):
+            self.restore_one(deletion)
+
+    def restore_one(self, deletion: Deletion) -> None:
         obstacles = set() if deletion.state == "restored" else self.model.obstacles_to_restore(deletion)
         note(f"obstacles: {obstacles}")
         restored = self.attempt(self.world.restore(deletion.id))
@@ -254,9 +241,10 @@ class LifecycleMachine(RuleBasedStateMachine):
         self.model.restore(deletion)
 
     def purge(self, data: st.DataObject) -> None:
-        deletion = self.draw_deletion(data, "deleted", "deleted", "restored", "purged")
-        if deletion is None:
-            return
+        if deletion := self.draw_deletion(data, "deleted", "restored", "purged"):
+            self.purge_one(deletion)
+
+    def purge_one(self, deletion: Deletion) -> None:
         was_over = deletion.state != "deleted"
         removed = self.run(self.world.purge(deletion.id))
         if was_over:
@@ -288,9 +276,10 @@ class LifecycleMachine(RuleBasedStateMachine):
 
     def recover(self, data: st.DataObject) -> None:
         purged = [each for each in self.model.deletions.values() if each.bundle and each.state != "restored"]
-        if not purged:
-            return
-        deletion = data.draw(st.sampled_from(purged), label="deletion")
+        if purged:
+            self.recover_one(data.draw(st.sampled_from(purged), label="deletion"))
+
+    def recover_one(self, deletion: Deletion) -> None:
         assert deletion.bundle is not None
         obstacles = self.model.obstacles_to_recovery(deletion)
         note(f"obstacles: {obstacles}")
@@ -306,118 +295,15 @@ class LifecycleMachine(RuleBasedStateMachine):
         by_user = self.run(count_audit_rows(self.world.database))
         assert {user: by_user[user] for user in deletion.bundle.audit_rows} == deletion.bundle.audit_rows
 
-    # The state after each step.
-
-    @invariant()
-    def the_product_and_the_model_agree(self) -> None:
-        found = self.run(dump_rows(self.world.database))
-        assert found == self.model.rows
-        self.audit_rows = self.run(count_audit_rows(self.world.database))
-        deletions = self.run(dump_deletions(self.world.database))
-        assert deletions == {
-            deletion.id: (deletion.root_type, deletion.state, deletion.purged_with)
-            for deletion in self.model.deletions.values()
-        }
-        assert self.run(find_inconsistencies(self.world.database)) == []
-
-    # How the steps are made.
-
-    def attempt(self, act: Coroutine[Any, Any, Result]) -> Result | HoldfastError:
-        """What an act gave, or how it was refused."""
-        try:
-            return self.run(act)
-        except HoldfastError as error:
-            return error
-
-    def adopt_versions(self, rows: Iterable[RowId]) -> None:
-        """Rows whose pointers changed have a new version."""
-        found = self.run(dump_rows(self.world.database))
-        for row in rows:
-            if row in found and row in self.model.rows and "updated_at" in found[row]:
-                self.model.rows[row]["updated_at"] = found[row]["updated_at"]
-
-    def run(self, act: Coroutine[Any, Any, Result]) -> Result:
-        return self.runner.run(act)
-
-    def live(self, table: str) -> list[RowId]:
-        """The live rows of a table that may be deleted."""
-        return [row for row in self.model.live(table) if row not in self.kept]
-
-    def ids(self, table: str) -> list[str]:
-        return [key[0] for _, key in self.live(table)]
-
-    def draw(self, data: st.DataObject, table: str) -> str | None:
-        """The id of a live row of a table, or None where there is none."""
-        rows = self.live(table)
-        return data.draw(st.sampled_from(rows), label=table)[1][0] if rows else None
-
-    def draw_project_or_none(self, data: st.DataObject) -> str | None:
-        return self.draw(data, "project_list") if data.draw(_OFTEN) else None
-
-    def draw_deletion(self, data: st.DataObject, *states: str) -> Deletion | None:
-        found = [deletion for deletion in self.model.deletions.values() if deletion.state in states]
-        return data.draw(st.sampled_from(found), label="deletion") if found else None
-
-    def make(self, act: Coroutine[Any, Any, Any]) -> None:
-        """Let a person make or change something; where a rule refuses it, nothing may have changed."""
-        outcome = self.attempt(act)
-        if isinstance(outcome, HoldfastError):
-            assert outcome.status in {400, 409}, outcome
-            note(f"refused: {outcome}")
-            self.tally["refused to make"] += 1
-        else:
-            self.tally["made"] += 1
-            self.adopt()
-
-    def adopt(self) -> None:
-        """Take what a person made into the model; nothing else may have changed, and nothing gone or come back."""
-        # In an order that does not hang on the ids: Hypothesis repeats its runs.
-        found = sorted(self.run(dump_rows(self.world.database)).items(), key=_without_ids)
-        for row, values in found:
-            known = self.model.rows.get(row)
-            if known is None:
-                assert values["deletion_id"] == ""
-            elif values["deletion_id"] != known["deletion_id"]:
-                self.adopt_mark(row, known, values)
-            self.model.rows[row] = values
-
-    def adopt_mark(self, row: RowId, known: Values, values: Values) -> None:
-        if row[0] == "user_group":
-            # Who was removed and joins again: the removal is undone.
-            assert values["deletion_id"] == ""
-            assert self.model.deletions[known["deletion_id"]].root_type == "member"
-            self.model.deletions[known["deletion_id"]].state = "restored"
-            return
-        # An update of a config file that lacks a resource deletes it.
-        assert row[0] == "resources"
-        assert known["deletion_id"] == ""
-        update = self.model.deletions.setdefault(
-            values["deletion_id"],
-            Deletion(
-                id=values["deletion_id"],
-                root_type="config-file-update",
-                root=("config_files", (values["cf_id"],)),
-                counts={"resources": 0},
-                made_at=utc_now(),
-            ),
-        )
-        update.counts["resources"] += 1
-
-    def adopt_revocations(self, deletion_id: str) -> None:
-        """Tokens that a deletion took are revoked by it, if they were not before."""
-        found = self.run(dump_rows(self.world.database))
-        for row in self.model.rows_of(deletion_id):
-            if row[0] == "tokens":
-                assert found[row]["revoked_at"] is not None
-                assert self.model.rows[row]["revoked_at"] in {None, found[row]["revoked_at"]}
-                self.model.rows[row]["revoked_at"] = found[row]["revoked_at"]
-
-    def audit_rows_beneath(self, root: RowId) -> dict[str, int]:
-        users = {row[1][0] for row in self.model.closure([root], through_deleted=True) if row[0] == "users"}
-        count = sum(self.audit_rows.get(user, 0) for user in users)
-        return {"audit_logs": count} if count else {}
-
-
-def _without_ids(item: tuple[RowId, Values]) -> tuple[str, str]:
-    (table, _), values = item
-    return table, str(values.get("name"))
+    @rule(data=st.data())
+    def delete_purge_and_recover(self, data: st.DataObject) -> None:
+        """One deletion all the way, with another one beneath it or beside it."""
+        self.delete(data, sorted(ROOT_TYPES), take_along=True)
+        self.delete(data, ["user", "group", "project"], take_along=True)
+        self.the_product_and_the_model_agree()
+        if deletion := next(
+            (each for each in reversed(self.model.deletions.values()) if each.state == "deleted"), None
+        ):
+            self.purge_one(deletion)
+            self.the_product_and_the_model_agree()
+            self.recover_one(deletion)

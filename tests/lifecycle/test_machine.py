@@ -18,18 +18,14 @@ from tests.lifecycle.machine import LifecycleMachine
 from tests.lifecycle.world import World
 
 # Examples and steps of each: the short one takes about ten seconds an engine.
-_SHORT = (15, 40)
+_SHORT = (6, 25)
 _LONG = (50, 60)
 # A run in which none of this happens shows nothing.
 _HAPPENS_DAILY = {"restored", "purged", "recovered"}
 _HAPPENS_IN_THE_LONG_RUN = _HAPPENS_DAILY | {
     "restored twice",
-    "decision needed",
     "restore refused: parent",
     "restore refused: name",
-    "restore refused: state",
-    "restore refused: update",
-    "recovery refused: parent",
 }
 
 
