@@ -17,9 +17,9 @@ from tests.instance import Instance, instance_settings
 from tests.lifecycle.machine import LifecycleMachine
 from tests.lifecycle.world import World
 
-# Examples and steps of each: the short one takes about ten seconds an engine.
+# Examples and steps of each: the short one takes about ten seconds an engine, each part of the long one a minute.
 _SHORT = (6, 25)
-_LONG = (50, 60)
+_LONG = (25, 60)
 # A run in which none of this happens shows nothing.
 _HAPPENS_DAILY = {"restored", "purged", "recovered"}
 _HAPPENS_IN_THE_LONG_RUN = _HAPPENS_DAILY | {
