@@ -55,6 +55,7 @@ COMMANDS = (
     CommandPlace("serve", "serve:serve", _SERVER, "Start the server"),
     CommandPlace("migrate", "migrate:application", _SERVER, "Upgrade the database, or show where it stands"),
     CommandPlace("recover", "recover:recover", _SERVER, "Bring a purged deletion back from its bundle"),
+    CommandPlace("plans", "plans:plans", _SERVER, "Tell which statements would suffer on this database"),
     CommandPlace("demo", "demo:demo", _SERVER, "Fill an empty instance with a believable faculty"),
 )
 

@@ -59,7 +59,8 @@ class PageIncludeDeleted(QueryWithTotal[Row]):
     def __init__(self, name: str, select: Select[Any], counting: Select[Any], row: type[Row], table: Table) -> None:
         super().__init__(name, select, counting, row)
         (total,) = list(self.element.selected_columns)[-1:]  # type: ignore[attr-defined]
-        self.element = _with_columns_of_deletion(select, table).add_columns(total)
+        self.page = page = _with_columns_of_deletion(select, table)
+        self.element = page.add_columns(total)
         self.make = _maker_of(row)
 
 

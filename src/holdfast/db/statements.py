@@ -94,7 +94,7 @@ class Statement:
         compiled = self._compiled.get(dialect_name)
         if compiled is None:
             element = self.by_dialect.get(dialect_name, self.element)
-            compiled = _compile(self.name, element, dialect_name)
+            compiled = compile_statement(self.name, element, dialect_name)
             self._compiled[dialect_name] = compiled
         return compiled
 
@@ -126,11 +126,13 @@ class Query(Statement, Generic[Row]):
 class QueryWithTotal(Query[Row]):
     """A query of a page of rows whose last column is the number of all that match: one round trip instead of two.
 
-    `counting` is the plain select whose rows are counted. A page without rows tells no total.
+    `counting` is the plain select whose rows are counted. A page without rows tells no total. `page` is the query
+    without it.
     """
 
     def __init__(self, name: str, element: Select[Any], counting: Select[Any], row: type[Row]) -> None:
         super().__init__(name, element, row)
+        self.page: ClauseElement = element
         self.element = element.add_columns(_counted(counting).correlate(None).scalar_subquery().label("total"))
 
 
@@ -323,7 +325,8 @@ def dialect_named(name: str) -> Dialect:
     return make_url(_DIALECT_URLS[name]).get_dialect()()
 
 
-def _compile(name: str, element: ClauseElement, dialect_name: str) -> CompiledStatement:
+def compile_statement(name: str, element: ClauseElement, dialect_name: str) -> CompiledStatement:
+    """A statement in the named dialect; those that run are compiled by `Statement.compiled`."""
     dialect = dialect_named(dialect_name)
     written_out: Any = visitors.replacement_traverse(element, {}, _written_out)
     compiled = written_out.compile(dialect=dialect)

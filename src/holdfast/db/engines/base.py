@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from enum import StrEnum
 from typing import Any, ClassVar, TypeVar
 
+import msgspec
 import structlog
 
 from holdfast.core.errors import HoldfastError
@@ -180,6 +181,13 @@ class Transaction(ABC):
     @abstractmethod
     async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of a statement given as text, for the catalogue and reports of `holdfast.db` and operations only."""
+
+    async def explain(
+        self, statement: Statement, compiled: CompiledStatement, prefix: str, parameters: Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """The engine's answer to `prefix` (EXPLAIN …) before the statement, for the plan review of operations only."""
+        asked = msgspec.structs.replace(compiled, name=f"{prefix} {compiled.name}", sql=f"{prefix} {compiled.sql}")
+        return [tuple(row) for row in await self._fetch(statement, asked, asked.arguments(parameters))]
 
     @abstractmethod
     async def _fetch(self, query: Statement, compiled: CompiledStatement, arguments: list[Any]) -> list[Any]: ...

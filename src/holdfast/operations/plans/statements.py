@@ -1,0 +1,44 @@
+"""Which statements there are to review: all that are declared, and those that lists make as they are asked."""
+
+import importlib
+import pkgutil
+import re
+
+import holdfast
+from holdfast.db.listing import listings
+from holdfast.db.statements import Statement, registry
+
+# What imports only edges has no statement, and importing the migrations would need a database.
+_WITHOUT_STATEMENTS = ("holdfast.cli", "holdfast.api", "holdfast.app", "holdfast.console", "holdfast.db.migrations")
+# The variants of a list with more filters than these repeat the plans of those with fewer.
+FEW_FILTERS = 1
+_VARIANT = re.compile(r"(?P<list>[a-z_.]+)\.(?:list|after|count)\(")
+
+
+def declared_statements() -> list[Statement]:
+    """Every named statement of the product that does not depend on what a list is asked for."""
+    for module in pkgutil.walk_packages(holdfast.__path__, "holdfast."):
+        if not module.name.startswith(_WITHOUT_STATEMENTS) and not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    return [each for each in registry if _is_of_the_product(each.name) and not is_list_variant(each.name)]
+
+
+def list_variants(most_filters: int | None = FEW_FILTERS) -> list[Statement]:
+    """What the lists of the product run, with at most so many filters at once; None means all sets of filters."""
+    product = [each for each in list(listings.values()) if _is_of_the_product(each.name)]
+    return [variant for listing in product for variant in listing.declare_all(most_filters)]
+
+
+def is_list_variant(name: str) -> bool:
+    """Whether a list makes the statement as it is asked."""
+    found = _VARIANT.match(name)
+    return found is not None and found["list"] in listings
+
+
+def filters_of(name: str) -> list[str]:
+    """The filters in the name of a list's variant: `forms.list(mine,status,tag):-created_at` has two."""
+    return name.partition("(")[2].partition(")")[0].split(",")[1:]
+
+
+def _is_of_the_product(name: str) -> bool:
+    return not name.startswith(("tests.", "bench."))

@@ -1,0 +1,1 @@
+"""Plan review: its data set, the reviewed plans, and tests that its rules bite."""
