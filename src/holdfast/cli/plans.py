@@ -33,7 +33,7 @@ def plans(
     It only reads: statements are explained, not run. Suffering is a full scan of a large table, a page that sorts
     what an index should order, or an index read from end to end. The exit code is 1 where a statement suffers.
 
-    Example: HOLDFAST_DATABASE_URL=postgresql://holdfast@db/holdfast holdfast plans
+    Example: holdfast plans forms.list --all
     """
     settings = load_settings(os.environ)
     configure_logs("error", "text")

@@ -148,7 +148,7 @@ class Drawing:
         value = row.get(column.name)
         if isinstance(type_, ListOf):
             others = dict.fromkeys(each.get(column.name) for each in sample.rows)
-            return [each for each in [value, *others] if each is not None][:_LIST_LENGTH]
+            return [each for each in [value, *others] if each not in (None, "")][:_LIST_LENGTH]
         if value is None:
             value = next((each[column.name] for each in sample.rows if each.get(column.name) is not None), None)
         return _plain_value(column.type) if value is None else value
