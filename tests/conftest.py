@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
+from holdfast.api.budgets import requests_over_budget
 from holdfast.core.logs import configure_logs
 from holdfast.db.address import parse_address
 from holdfast.db.engines.base import Database
@@ -71,8 +72,11 @@ async def shared_instance(
 async def instance(shared_instance: Instance) -> AsyncIterator[Instance]:
     """A running Holdfast without a single row."""
     await shared_instance.clear()
+    over_budget = requests_over_budget.read()
     yield shared_instance
     await shared_instance.close_clients()
+    added = {route for (route,), count in requests_over_budget.read().items() if count > over_budget.get((route,), 0)}
+    assert not added, f"these ran more statements than they declare with opt=budget(…); the log names them: {added}"
 
 
 @pytest.fixture

@@ -5,9 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import msgspec
 from litestar import Litestar, Router
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.routes import HTTPRoute
 from litestar.types import ASGIApp
 
 from holdfast import __version__
@@ -32,6 +34,7 @@ from holdfast.api import (
     users,
     workloads,
 )
+from holdfast.api.budgets import DEFAULT_STATEMENTS
 from holdfast.api.deps import ApiRequest
 from holdfast.api.description import DescriptionConfig
 from holdfast.api.errors import EXCEPTION_HANDLERS
@@ -66,6 +69,13 @@ _ROUTERS = [
 ]
 
 
+class Budget(msgspec.Struct, frozen=True):
+    """What a route declares: at most so many statements a request, and which of them may run more than once."""
+
+    statements: int
+    repeated: tuple[str, ...]
+
+
 def create_app(settings: Settings, *, announce: Callable[[FirstStart], None] | None = None) -> ASGIApp:
     """The ASGI application: routes, error handlers, metrics and the database, which starts with it.
 
@@ -84,6 +94,17 @@ def create_app(settings: Settings, *, announce: Callable[[FirstStart], None] | N
 def describe_api(settings: Settings) -> dict[str, Any]:
     """The OpenAPI description of the routes, without starting anything."""
     return _framework(settings, open_database(settings), _announce).openapi_schema.to_schema()
+
+
+def declared_budgets(settings: Settings) -> dict[str, Budget]:
+    """The budget of each route, by method and path, without starting anything."""
+    budgets: dict[str, Budget] = {}
+    for route in _framework(settings, open_database(settings), _announce).routes:
+        if isinstance(route, HTTPRoute):
+            for method, (handler, _) in route.route_handler_map.items():
+                allowed = handler.opt.get("statements", DEFAULT_STATEMENTS)
+                budgets[f"{method} {route.path_format}"] = Budget(allowed, handler.opt.get("repeated", ()))
+    return budgets
 
 
 def _framework(settings: Settings, database: Database, announce: Callable[[FirstStart], None]) -> Litestar:

@@ -6,6 +6,7 @@ import msgspec
 from litestar import Response, Router, get, patch, post, put
 from litestar.params import JSONBody
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     ApiRequest,
     CursorText,
@@ -73,7 +74,7 @@ async def list_config_files(
     )
 
 
-@post("/", summary="Store a config file with the resources that it holds")
+@post("/", summary="Store a config file with the resources that it holds", opt=budget(7))
 async def create_config_file(
     request: ApiRequest, p_id: PathId, data: JSONBody[CreateConfigFile]
 ) -> Response[ConfigFile]:
@@ -100,7 +101,11 @@ async def get_config_file(
     )
 
 
-@put("/{cf_id:str}", summary="Replace a config file's content; unchanged resources keep their ids")
+@put(
+    "/{cf_id:str}",
+    summary="Replace a config file's content; unchanged resources keep their ids",
+    opt=budget(13, repeated=("audit.insert_entry",)),
+)
 async def replace_config_file(
     request: ApiRequest, cf_id: PathId, data: JSONBody[ReplaceConfigFile]
 ) -> Response[ConfigFile]:
@@ -116,7 +121,7 @@ async def replace_config_file(
     return versioned(request, file)
 
 
-@patch("/{cf_id:str}", summary="Rename a config file")
+@patch("/{cf_id:str}", summary="Rename a config file", opt=budget(6))
 async def rename_config_file(
     request: ApiRequest, cf_id: PathId, data: JSONBody[RenameConfigFile]
 ) -> Response[ConfigFile]:

@@ -8,6 +8,7 @@ from typing import Annotated
 from litestar import Router, delete
 from litestar.params import QueryParameter
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import ApiRequest, Door, if_match_of, settings_of
 from holdfast.api.types import FilterId, PathId
 from holdfast.features.deletions import service as deletions
@@ -35,9 +36,27 @@ Reason = Annotated[
         required=False,
     ),
 ]
+# The root is found to decide, and again once it is locked.
+_ROOT = ("deletions.find_*_include_deleted",)
 
 
-@delete("/users/{u_id:str}", status_code=200, summary="Delete a user (super administrators, and the users themselves)")
+@delete(
+    "/users/{u_id:str}",
+    status_code=200,
+    summary="Delete a user (super administrators, and the users themselves)",
+    opt=budget(
+        42,
+        repeated=(
+            "audit.insert_entry",
+            "deletions.count_user",
+            "deletions.enabled_rules_include_deleted",
+            *_ROOT,
+            "deletions.last_admin(of_user)",
+            "deletions.protected(of_user,users)",
+            "deletions.running_workloads(of_user)",
+        ),
+    ),
+)
 async def delete_user(
     request: ApiRequest,
     u_id: PathId,
@@ -53,14 +72,24 @@ async def delete_user(
     return await _delete(request, "users", "user", u_id, wish)
 
 
-@delete("/groups/{g_id:str}", status_code=200, summary="Delete a group with its projects (admins of the group)")
+@delete(
+    "/groups/{g_id:str}",
+    status_code=200,
+    summary="Delete a group with its projects (admins of the group)",
+    opt=budget(21, repeated=_ROOT),
+)
 async def delete_group(
     request: ApiRequest, g_id: PathId, plan: PlanToken = None, take_along: TakeAlong = False, reason: Reason = None
 ) -> Deleted:
     return await _delete(request, "groups", "group", g_id, _wish(request, plan, take_along, reason))
 
 
-@delete("/groups/{g_id:str}/members/{u_id:str}", status_code=200, summary="Remove a member, or leave a group")
+@delete(
+    "/groups/{g_id:str}/members/{u_id:str}",
+    status_code=200,
+    summary="Remove a member, or leave a group",
+    opt=budget(13, repeated=_ROOT),
+)
 async def remove_member(
     request: ApiRequest,
     g_id: PathId,
@@ -72,28 +101,48 @@ async def remove_member(
     return await _delete(request, "groups", "member", f"{g_id}/{u_id}", _wish(request, plan, take_along, reason))
 
 
-@delete("/projects/{p_id:str}", status_code=200, summary="Delete a project with all in it (admins of its group)")
+@delete(
+    "/projects/{p_id:str}",
+    status_code=200,
+    summary="Delete a project with all in it (admins of its group)",
+    opt=budget(18, repeated=_ROOT),
+)
 async def delete_project(
     request: ApiRequest, p_id: PathId, plan: PlanToken = None, take_along: TakeAlong = False, reason: Reason = None
 ) -> Deleted:
     return await _delete(request, "projects", "project", p_id, _wish(request, plan, take_along, reason))
 
 
-@delete("/config-files/{cf_id:str}", status_code=200, summary="Delete a config file with its resources")
+@delete(
+    "/config-files/{cf_id:str}",
+    status_code=200,
+    summary="Delete a config file with its resources",
+    opt=budget(10, repeated=_ROOT),
+)
 async def delete_config_file(
     request: ApiRequest, cf_id: PathId, plan: PlanToken = None, take_along: TakeAlong = False, reason: Reason = None
 ) -> Deleted:
     return await _delete(request, "config-files", "config-file", cf_id, _wish(request, plan, take_along, reason))
 
 
-@delete("/forms/{form_id:str}", status_code=200, summary="Delete a form with its messages")
+@delete(
+    "/forms/{form_id:str}",
+    status_code=200,
+    summary="Delete a form with its messages",
+    opt=budget(10, repeated=_ROOT),
+)
 async def delete_form(
     request: ApiRequest, form_id: PathId, plan: PlanToken = None, take_along: TakeAlong = False, reason: Reason = None
 ) -> Deleted:
     return await _delete(request, "forms", "form", form_id, _wish(request, plan, take_along, reason))
 
 
-@delete("/forms/{form_id:str}/messages/{message_id:str}", status_code=200, summary="Delete a message")
+@delete(
+    "/forms/{form_id:str}/messages/{message_id:str}",
+    status_code=200,
+    summary="Delete a message",
+    opt=budget(9, repeated=_ROOT),
+)
 async def delete_message(
     request: ApiRequest,
     form_id: PathId,
@@ -106,7 +155,12 @@ async def delete_message(
     return await _delete(request, "forms", "form-message", message_id, wish)
 
 
-@delete("/image-requests/{request_id:str}", status_code=200, summary="Delete an image request")
+@delete(
+    "/image-requests/{request_id:str}",
+    status_code=200,
+    summary="Delete an image request",
+    opt=budget(9, repeated=_ROOT),
+)
 async def delete_image_request(
     request: ApiRequest,
     request_id: PathId,
@@ -117,14 +171,24 @@ async def delete_image_request(
     return await _delete(request, "images", "image-request", request_id, _wish(request, plan, take_along, reason))
 
 
-@delete("/images/{image_id:str}", status_code=200, summary="Delete a rule of the allow list")
+@delete(
+    "/images/{image_id:str}",
+    status_code=200,
+    summary="Delete a rule of the allow list",
+    opt=budget(9, repeated=_ROOT),
+)
 async def delete_image(
     request: ApiRequest, image_id: PathId, plan: PlanToken = None, take_along: TakeAlong = False, reason: Reason = None
 ) -> Deleted:
     return await _delete(request, "images", "image", image_id, _wish(request, plan, take_along, reason))
 
 
-@delete("/repositories/{repository_id:str}", status_code=200, summary="Delete a repository with its tags and rules")
+@delete(
+    "/repositories/{repository_id:str}",
+    status_code=200,
+    summary="Delete a repository with its tags and rules",
+    opt=budget(13, repeated=_ROOT),
+)
 async def delete_repository(
     request: ApiRequest,
     repository_id: PathId,
@@ -135,7 +199,12 @@ async def delete_repository(
     return await _delete(request, "images", "repository", repository_id, _wish(request, plan, take_along, reason))
 
 
-@delete("/repositories/{repository_id:str}/tags/{tag_id:str}", status_code=200, summary="Delete a tag with its rules")
+@delete(
+    "/repositories/{repository_id:str}/tags/{tag_id:str}",
+    status_code=200,
+    summary="Delete a tag with its rules",
+    opt=budget(11, repeated=_ROOT),
+)
 async def delete_tag(
     request: ApiRequest,
     repository_id: PathId,
@@ -148,7 +217,12 @@ async def delete_tag(
     return await _delete(request, "images", "tag", tag_id, wish)
 
 
-@delete("/workloads/{workload_id:str}", status_code=200, summary="Delete a workload")
+@delete(
+    "/workloads/{workload_id:str}",
+    status_code=200,
+    summary="Delete a workload",
+    opt=budget(10, repeated=_ROOT),
+)
 async def delete_workload(
     request: ApiRequest,
     workload_id: PathId,

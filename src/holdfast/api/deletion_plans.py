@@ -6,6 +6,7 @@ import msgspec
 from litestar import Router, post
 from litestar.params import JSONBody
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import ApiRequest, Door, settings_of
 from holdfast.features.deletions import service as deletions
 from holdfast.features.deletions.types import DeletionPlan
@@ -37,7 +38,7 @@ class PlanDeletion(msgspec.Struct, forbid_unknown_fields=True):
     id: RootId
 
 
-@post("/", status_code=200, summary="Count what a deletion would take, and get the token for it")
+@post("/", status_code=200, summary="Count what a deletion would take, and get the token for it", opt=budget(9))
 async def plan_deletion(request: ApiRequest, data: JSONBody[PlanDeletion]) -> DeletionPlan:
     """Nothing is changed, and nothing kept: the token is good as long as the numbers stay."""
     key = settings_of(request).cursor_key

@@ -6,6 +6,7 @@ import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import JSONBody, QueryParameter
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     ApiRequest,
     CursorText,
@@ -70,7 +71,12 @@ async def get_deletion(request: ApiRequest, deletion_id: PathId) -> Response[Del
     )
 
 
-@post("/{deletion_id:str}/restore", status_code=200, summary="Bring back exactly what a deletion took")
+@post(
+    "/{deletion_id:str}/restore",
+    status_code=200,
+    summary="Bring back exactly what a deletion took",
+    opt=budget(40, repeated=("deletions.count_marked", "deletions.find_*")),
+)
 async def restore_deletion(request: ApiRequest, deletion_id: PathId, data: JSONBody[RestoreDeletion]) -> Restored:
     """409 with `conflicts` while a parent is deleted, a name is taken, or a project's quota is used up."""
     return await _door.write(request, lambda tx, actor: deletions.restore(tx, actor, deletion_id, rename=data.rename))

@@ -9,6 +9,7 @@ from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.params import QueryParameter
 
+from holdfast.api.budgets import allow_key
 from holdfast.api.reasons import field_of, plain_reason
 from holdfast.api.responses import JsonResponse
 from holdfast.core.actor import Actor, Origin, require_scope
@@ -122,6 +123,7 @@ class Door:
         if key is None:
             return _created(await self.write(request, work), location, status)
         fingerprint = _fingerprint(request, await request.body())
+        allow_key(request.scope["state"])
 
         async def attempt() -> Response[Result]:
             async with database_of(request).write() as tx:

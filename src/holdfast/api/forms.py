@@ -7,6 +7,7 @@ from litestar import Response, Router, get, patch, post
 from litestar.params import FromQuery, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     ApiRequest,
     CursorText,
@@ -91,7 +92,7 @@ async def list_forms(
     return await _door.read(request, lambda tx, actor: listed(tx, actor, asked, cursor_key=key, **filters))
 
 
-@post("/", summary="Open a form, with its first message where you give one")
+@post("/", summary="Open a form, with its first message where you give one", opt=budget(5))
 async def open_form(request: ApiRequest, data: JSONBody[OpenForm]) -> Response[Form]:
     return await _door.create(
         request,
@@ -116,7 +117,7 @@ async def get_form(request: ApiRequest, form_id: PathId, include_deleted: Includ
     return tagged(await _door.read(request, lambda tx, actor: forms.get_form(tx, actor, form_id)))
 
 
-@patch("/{form_id:str}", summary="Change a form's status, title, description or tag")
+@patch("/{form_id:str}", summary="Change a form's status, title, description or tag", opt=budget(7))
 async def change_form(request: ApiRequest, form_id: PathId, data: JSONBody[ChangeForm]) -> Response[Form]:
     changes, if_match = changes_of(data), if_match_of(request)
     form = await _door.write(

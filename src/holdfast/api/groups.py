@@ -7,6 +7,7 @@ from litestar import Response, Router, get, patch, post
 from litestar.params import FromQuery, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     ApiRequest,
     CursorText,
@@ -114,7 +115,7 @@ async def get_group(
     return Response(content=group, headers={"ETag": version_of(group.updated_at)})
 
 
-@patch("/{g_id:str}", summary="Change a group's name, description or protection (its admins)")
+@patch("/{g_id:str}", summary="Change a group's name, description or protection (its admins)", opt=budget(5))
 async def change_group(request: ApiRequest, g_id: PathId, data: JSONBody[ChangeGroup]) -> Response[Group]:
     changes, if_match = changes_of(data), if_match_of(request)
     group = await _door.write(
@@ -142,7 +143,7 @@ async def list_members(
     )
 
 
-@post("/{g_id:str}/members", summary="Add a user to a group (admins of the group)")
+@post("/{g_id:str}/members", summary="Add a user to a group (admins of the group)", opt=budget(9))
 async def add_member(request: ApiRequest, g_id: PathId, data: JSONBody[AddMember]) -> Response[Member]:
     if (data.u_id is None) == (data.username is None):
         raise InvalidInputError("name the user by u_id or by username, and by one of them only")
@@ -163,7 +164,11 @@ async def get_member(
     return versioned(request, await _door.read(request, lambda tx, actor: members.get_member(tx, actor, g_id, u_id)))
 
 
-@patch("/{g_id:str}/members/{u_id:str}", summary="Change a member's role (admins of the group)")
+@patch(
+    "/{g_id:str}/members/{u_id:str}",
+    summary="Change a member's role (admins of the group)",
+    opt=budget(9, repeated=("groups.find_member",)),
+)
 async def change_member(
     request: ApiRequest, g_id: PathId, u_id: PathId, data: JSONBody[ChangeMember]
 ) -> Response[Member]:
@@ -174,7 +179,12 @@ async def change_member(
     return versioned(request, member)
 
 
-@post("/{g_id:str}/roster", status_code=200, summary="Import a roster: accounts, members and roles, all or nothing")
+@post(
+    "/{g_id:str}/roster",
+    status_code=200,
+    summary="Import a roster: accounts, members and roles, all or nothing",
+    opt=budget(14, repeated=("groups.memberships_include_deleted",)),
+)
 async def import_roster(request: ApiRequest, g_id: PathId, data: JSONBody[ImportRoster]) -> RosterResult:
     """Answers what changed; sending the same roster again changes nothing. New accounts take a super administrator.
 

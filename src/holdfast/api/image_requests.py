@@ -6,6 +6,7 @@ import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import FromQuery, JSONBody
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     ApiRequest,
     CursorText,
@@ -74,7 +75,7 @@ async def list_image_requests(
     )
 
 
-@post("/", summary="Ask for an image, for a project or for all")
+@post("/", summary="Ask for an image, for a project or for all", opt=budget(6))
 async def file_image_request(request: ApiRequest, data: JSONBody[FileRequest]) -> Response[ImageRequest]:
     return await _door.create(
         request,
@@ -104,7 +105,12 @@ async def get_image_request(
     )
 
 
-@post("/{request_id:str}/approve", status_code=200, summary="Allow what was asked for")
+@post(
+    "/{request_id:str}/approve",
+    status_code=200,
+    summary="Allow what was asked for",
+    opt=budget(16, repeated=("image_requests.find_access",)),
+)
 async def approve_image_request(
     request: ApiRequest, request_id: PathId, data: JSONBody[ApproveRequest]
 ) -> Response[ImageRequest]:
@@ -123,7 +129,12 @@ async def approve_image_request(
     return versioned(request, decided)
 
 
-@post("/{request_id:str}/reject", status_code=200, summary="Turn down what was asked for, with the reason")
+@post(
+    "/{request_id:str}/reject",
+    status_code=200,
+    summary="Turn down what was asked for, with the reason",
+    opt=budget(7, repeated=("image_requests.find_access",)),
+)
 async def reject_image_request(
     request: ApiRequest, request_id: PathId, data: JSONBody[RejectRequest]
 ) -> Response[ImageRequest]:

@@ -7,6 +7,7 @@ from litestar import Response, Router, get, patch, post
 from litestar.openapi import ResponseSpec
 from litestar.params import FromQuery, JSONBody
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     ApiRequest,
     CursorText,
@@ -66,7 +67,12 @@ async def list_images(
 _FILED = ResponseSpec(ImageRequest, generate_examples=False, description="Filed as a request, Location tells where")
 
 
-@post("/", summary="Allow an image; by a manager or admin of its project: ask for it", responses={202: _FILED})
+@post(
+    "/",
+    summary="Allow an image; by a manager or admin of its project: ask for it",
+    responses={202: _FILED},
+    opt=budget(11),
+)
 async def add_image(request: ApiRequest, data: JSONBody[AddImage]) -> Response[AllowedImage | ImageRequest]:
     private_registry = settings_of(request).private_registry
     return await _door.create(
@@ -95,7 +101,7 @@ async def get_image(
     return versioned(request, await _door.read(request, lambda tx, actor: images.get_image(tx, actor, image_id)))
 
 
-@patch("/{image_id:str}", summary="Disable a rule, or enable it again")
+@patch("/{image_id:str}", summary="Disable a rule, or enable it again", opt=budget(6))
 async def change_image(request: ApiRequest, image_id: PathId, data: JSONBody[ChangeImage]) -> Response[AllowedImage]:
     if_match = if_match_of(request)
     image = await _door.write(

@@ -8,9 +8,11 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import Gauge
 
+from holdfast.api.budgets import hold_budget
 from holdfast.core.logs import RequestLine, log_request
 from holdfast.core.logs import request_id as logged_request_id
 from holdfast.core.tallies import Counts, Timings
+from holdfast.db.request_statements import request_statements
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -63,20 +65,23 @@ class Observation:
 
         # Never unset: the server runs each request in a task with a context of its own.
         logged_request_id.set(request_id)
+        ran: list[str] = []
+        request_statements.set(ran)
         global _under_way  # noqa: PLW0603 - a gauge of the process, without the lock of the library's own
         _under_way += 1
         try:
             await self._app(scope, receive, send_with_headers)
-            self._observe(scope, status, time.perf_counter() - started)
+            self._observe(scope, status, time.perf_counter() - started, ran)
         finally:
             _under_way -= 1
 
-    def _observe(self, scope: HTTPScope, status: int, seconds: float) -> None:
+    def _observe(self, scope: HTTPScope, status: int, seconds: float, ran: list[str]) -> None:
         method = scope["method"] if scope["method"] in _METHODS else "other"
         # The template, never the path: ids would make a series of each.
         route = scope.get("path_template") or "unknown"
         _requests.add(method, route, str(status))
         _request_seconds.of(method, route).observe(seconds)
+        hold_budget(scope, route, ran)
         if self._access_log and scope["path"] not in _QUIET_PATHS:
             log_request(
                 RequestLine(

@@ -8,6 +8,7 @@ from litestar import Response, Router, get, patch, post
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     ApiRequest,
     CursorText,
@@ -114,7 +115,7 @@ async def get_project(
     return Response(content=project, headers={"ETag": version_of(project.updated_at)})
 
 
-@patch("/{p_id:str}", summary="Change a project's name, description, quota, privileges or protection")
+@patch("/{p_id:str}", summary="Change a project's name, description, quota, privileges or protection", opt=budget(5))
 async def change_project(request: ApiRequest, p_id: PathId, data: JSONBody[ChangeProject]) -> Response[Project]:
     changes, if_match = changes_of(data), if_match_of(request)
     project = await _door.write(

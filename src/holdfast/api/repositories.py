@@ -8,6 +8,7 @@ from litestar import Response, Router, get, patch, post
 from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     ApiRequest,
     CursorText,
@@ -75,7 +76,7 @@ async def list_repositories(
     )
 
 
-@post("/", summary="Keep a repository")
+@post("/", summary="Keep a repository", opt=budget(5))
 async def add_repository(request: ApiRequest, data: JSONBody[AddRepository]) -> Response[Repository]:
     return await _door.create(
         request,
@@ -116,7 +117,7 @@ async def list_tags(
     )
 
 
-@post("/{repository_id:str}/tags", summary="Keep a tag of a repository")
+@post("/{repository_id:str}/tags", summary="Keep a tag of a repository", opt=budget(5))
 async def add_tag(request: ApiRequest, repository_id: PathId, data: JSONBody[AddTag]) -> Response[Tag]:
     return await _door.create(
         request,
@@ -147,7 +148,7 @@ async def get_tag(
     )
 
 
-@patch("/{repository_id:str}/tags/{tag_id:str}", summary="Change a tag's digest, size or time of push")
+@patch("/{repository_id:str}/tags/{tag_id:str}", summary="Change a tag's digest, size or time of push", opt=budget(5))
 async def change_tag(
     request: ApiRequest, repository_id: PathId, tag_id: PathId, data: JSONBody[ChangeTag]
 ) -> Response[Tag]:

@@ -7,6 +7,7 @@ from litestar import Response, Router, delete, get, post
 from litestar.datastructures import Cookie
 from litestar.params import JSONBody
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     SESSION_COOKIE,
     ApiRequest,
@@ -41,7 +42,13 @@ def attempt_rule(settings: Settings) -> AttemptRule:
     return AttemptRule(attempts=settings.sign_in_attempts, window_seconds=settings.sign_in_window_seconds)
 
 
-@post("/", summary="Sign in: a token, also as a cookie", security=[])
+@post(
+    "/",
+    summary="Sign in: a token, also as a cookie",
+    security=[],
+    # It starts again where the password changed while it was being checked.
+    opt=budget(17, repeated=("accounts.*",)),
+)
 async def sign_in(request: ApiRequest, data: JSONBody[SignIn]) -> Response[SignedIn]:
     """The token is shown this once. Send it as `Authorization: Bearer …`; a browser sends the cookie by itself."""
     refuse_foreign_page(request)
@@ -64,7 +71,7 @@ async def get_session(request: ApiRequest) -> Token:
     return await _door.read(request, _current_token)
 
 
-@delete("/current", status_code=204, summary="Sign out: the token in use works no more")
+@delete("/current", status_code=204, summary="Sign out: the token in use works no more", opt=budget(6))
 async def sign_out(request: ApiRequest) -> Response[None]:
     await _door.write(request, sessions.sign_out)
     return Response(content=None, status_code=204, cookies=[_cookie(settings_of(request), "", 0)])

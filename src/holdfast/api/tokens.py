@@ -7,6 +7,7 @@ import msgspec
 from litestar import Response, Router, delete, get, post
 from litestar.params import FromQuery, JSONBody
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     ApiRequest,
     CursorText,
@@ -59,7 +60,7 @@ async def list_tokens(
     )
 
 
-@post("/", summary="Make an API token; its secret is shown this once")
+@post("/", summary="Make an API token; its secret is shown this once", opt=budget(5))
 async def create_token(request: ApiRequest, data: JSONBody[CreateToken]) -> Response[Token]:
     """With an Idempotency-Key a repeated request gets the answer again without the secret, which is not stored."""
     expires_at = _end_of(data)
@@ -79,7 +80,7 @@ async def get_token(request: ApiRequest, token_id: PathId) -> Token:
     return await _door.read(request, lambda tx, actor: api_tokens.get_token(tx, actor, token_id))
 
 
-@delete("/{token_id:str}", status_code=204, summary="Revoke a token or end a session, at once")
+@delete("/{token_id:str}", status_code=204, summary="Revoke a token or end a session, at once", opt=budget(5))
 async def revoke_token(request: ApiRequest, token_id: PathId) -> None:
     await _door.write(request, lambda tx, actor: api_tokens.revoke_token(tx, actor, token_id))
 

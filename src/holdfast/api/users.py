@@ -7,6 +7,7 @@ from litestar import Response, Router, get, patch, post, put
 from litestar.params import FromQuery, JSONBody
 from msgspec import UNSET, UnsetType
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     SESSION_COOKIE,
     ApiRequest,
@@ -118,7 +119,12 @@ async def list_users(
     return await _door.read(request, lambda tx, actor: accounts.list_users(tx, actor, asked, cursor_key=key, **filters))
 
 
-@post("/", summary="Make a user; or register yourself where that is open", security=[{"token": []}, {}])
+@post(
+    "/",
+    summary="Make a user; or register yourself where that is open",
+    security=[{"token": []}, {}],
+    opt=budget(6, repeated=("accounts.find_failures",)),
+)
 async def create_user(request: ApiRequest, data: JSONBody[CreateUser]) -> Response[CreatedUser]:
     """With an Idempotency-Key a repeated request gets the answer again without a generated password."""
     if not _has_token(request):
@@ -161,7 +167,11 @@ async def get_user(request: ApiRequest, u_id: PathId, include_deleted: IncludeDe
     return versioned(request, await _door.read(request, lambda tx, actor: accounts.get_user(tx, actor, u_id)))
 
 
-@patch("/{u_id:str}", summary="Change a profile; also name, type, status and protection as super administrator")
+@patch(
+    "/{u_id:str}",
+    summary="Change a profile; also name, type, status and protection as super administrator",
+    opt=budget(8),
+)
 async def change_user(request: ApiRequest, u_id: PathId, data: JSONBody[ChangeUser]) -> Response[User]:
     changes, if_match = changes_of(data), if_match_of(request)
     user = await _door.write(
@@ -189,7 +199,12 @@ async def list_groups_of_user(
     )
 
 
-@put("/{u_id:str}/password", status_code=204, summary="Set a new password; all other sessions and tokens end")
+@put(
+    "/{u_id:str}/password",
+    status_code=204,
+    summary="Set a new password; all other sessions and tokens end",
+    opt=budget(10, repeated=("accounts.find_*", "accounts.count_failure")),
+)
 async def set_password(request: ApiRequest, u_id: PathId, data: JSONBody[ChangePassword]) -> None:
     rule = attempt_rule(settings_of(request))
     origin = origin_of(request)

@@ -7,6 +7,7 @@ from litestar import Response, Router, get, patch, post
 from litestar.params import FromQuery, JSONBody
 from msgspec import UNSET, UnsetType
 
+from holdfast.api.budgets import budget
 from holdfast.api.deps import (
     ApiRequest,
     CursorText,
@@ -82,7 +83,7 @@ async def list_workloads(
     )
 
 
-@post("/", summary="Ask to run something, under the project's quota")
+@post("/", summary="Ask to run something, under the project's quota", opt=budget(6))
 async def create_workload(request: ApiRequest, data: JSONBody[CreateWorkload]) -> Response[Workload]:
     asked = NewWorkload(**msgspec.structs.asdict(data))
     return await _door.create(
@@ -106,7 +107,11 @@ async def get_workload(
     )
 
 
-@patch("/{workload_id:str}", summary="Change a workload's status, name, priority or resources")
+@patch(
+    "/{workload_id:str}",
+    summary="Change a workload's status, name, priority or resources",
+    opt=budget(9, repeated=("workloads.find_access",)),
+)
 async def change_workload(
     request: ApiRequest, workload_id: PathId, data: JSONBody[ChangeWorkload]
 ) -> Response[Workload]:

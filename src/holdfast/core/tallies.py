@@ -29,6 +29,10 @@ class Counts(Collector):
         """Count one."""
         self._values[labels] = self._values.get(labels, 0) + 1
 
+    def read(self) -> dict[Labels, int]:
+        """The numbers so far, by their labels."""
+        return dict(self._values)
+
     def collect(self) -> Iterator[Metric]:
         """What a scrape reads."""
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)

@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from holdfast.core.tallies import Timings
 
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BUCKETS = (0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 statement_timings = Timings(
     "holdfast_statement_seconds",

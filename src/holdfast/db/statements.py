@@ -86,6 +86,8 @@ class Statement:
         # A heavy statement may run long: on SQLite it leaves the event loop for a thread.
         self.heavy = heavy
         self.timing = metrics.statement_timings.of(name)
+        # Rows given or matched, by all its runs in this process.
+        self.rows = 0
         self._compiled: dict[str, CompiledStatement] = {}
         registry.add(self)
 

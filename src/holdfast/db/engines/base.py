@@ -13,6 +13,7 @@ import structlog
 from holdfast.core.errors import HoldfastError
 from holdfast.db import metrics
 from holdfast.db.errors import DatabaseError, UniqueViolationError
+from holdfast.db.request_statements import request_statements
 from holdfast.db.statements import Command, CompiledStatement, Count, Query, QueryWithTotal, Statement
 
 Row = TypeVar("Row")
@@ -41,6 +42,7 @@ class Transaction(ABC):
         self._failed_statement: str | None = None
         self._later: list[tuple[Command, CompiledStatement, list[Any]]] = []
         self.statements_run = 0
+        self._request_statements = request_statements.get()
 
     async def fetch_all(self, query: Query[Row], **parameters: Any) -> list[Row]:
         """All rows of a query, as its structs."""
@@ -101,7 +103,7 @@ class Transaction(ABC):
             self._failed_statement = query.name
             raise
         query.timing.observe(time.perf_counter() - started)
-        self.statements_run += 1
+        self._count(query)
 
     async def execute(self, command: Command, **parameters: Any) -> int:
         """Run a command; how many rows it matched."""
@@ -207,11 +209,17 @@ class Transaction(ABC):
 
     def _observe(self, statement: Statement, started: float, rows: int) -> None:
         seconds = time.perf_counter() - started
-        self.statements_run += 1
+        self._count(statement)
         statement.timing.observe(seconds)
+        statement.rows += rows
         if seconds >= self._slow_seconds:
             metrics.slow_statements.labels(statement.name).inc()
             _log.warning("slow_statement", statement=statement.name, milliseconds=round(seconds * 1000, 1), rows=rows)
+
+    def _count(self, statement: Statement) -> None:
+        self.statements_run += 1
+        if self._request_statements is not None:
+            self._request_statements.append(statement.name)
 
 
 class Database(ABC):
