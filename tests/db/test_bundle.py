@@ -337,6 +337,7 @@ def write_by_hand(path: Path, files: dict[str, bytes], **facts: Any) -> Path:
         ({}, {"schema_revision": "x"}, "never was"),
         ({}, {"kind": "audit-log"}, "audit-log"),
         ({}, {"subject": {}}, "deletion"),
+        ({"moon_phases.jsonl": b"{}"}, {}, "moon_phases"),
         ({"forms.jsonl": b"[]"}, {}, "forms.jsonl"),
         ({"forms.jsonl": b"{}"}, {}, "forms.jsonl"),
         ({"forms.jsonl": b"\xff"}, {}, "forms.jsonl"),

@@ -99,11 +99,17 @@ async def _open(database: Database, path: Path, clock: Clock, progress: Progress
     reader = await in_thread(open_bundle, path)
     if reader.manifest.kind != "deletion" or not reader.manifest.subject.get("id"):
         raise BundleRefusedError(f"{path} holds {reader.manifest.kind!r}, and only deletions can be recovered")
-    _require_root(path, reader.manifest)
+    _require_known_tables(path, reader.manifest)
     async with database.read() as tx:
         ((revision,),) = await tx.fetch_text("SELECT version_num FROM alembic_version")
     steps = steps_between(reader.manifest.schema_revision, str(revision))
     return _Recovering(database, reader, BundleRows(reader, steps), clock=clock, progress=progress)
+
+
+def _require_known_tables(path: Path, manifest: Manifest) -> None:
+    """Refuse rows that nobody would put back."""
+    if unknown := sorted(manifest.rows_by_table().keys() - {table.name for table in BUNDLED}):
+        raise BundleRefusedError(f"{path} holds rows of {', '.join(unknown)}, and this version has no such tables")
 
 
 def _require_root(path: Path, manifest: Manifest) -> None:
@@ -158,6 +164,7 @@ class _Recovering:
             )
         if not conflicts:
             await self._check_pointers()
+        _require_root(self._reader.path, self._reader.manifest)
         live = {name: rows for name, rows in self._own_rows().items() if name in _SOFT_NAMES}
         return msgspec.structs.replace(self._result(live), conflicts=conflicts[:MOST_CONFLICTS])
 
