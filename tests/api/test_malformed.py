@@ -68,6 +68,12 @@ async def test_a_malformed_body_is_refused_everywhere(client: httpx.AsyncClient,
             assert_refused(answer)
 
 
+async def test_a_missing_body_is_named_and_not_the_parameter_that_would_take_it(client: httpx.AsyncClient) -> None:
+    answer = await client.post(f"/deletions/{_SOME_ID}/restore")
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("the body is missing")
+
+
 def _wrong_values(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
     reference = schema["requestBody"]["content"]["application/json"]["schema"]
     fields = _DESCRIPTION["components"]["schemas"][reference["$ref"].rsplit("/", 1)[1]]["properties"]

@@ -25,6 +25,7 @@ _CODES = {
     429: "too_many_requests",
     503: "unavailable",
 }
+_BODY_MISSING = "the body is missing: send a JSON object, {} where every field may be left out"
 
 
 def problem(
@@ -63,6 +64,8 @@ def framework_error(request: ApiRequest, error: HTTPException) -> Response[dict[
     more: dict[str, Any] = {}
     detail = error.detail
     if isinstance(error, ValidationException):
+        if _is_without_body(error.extra):
+            return problem(request, status, "invalid_input", _BODY_MISSING, headers)
         more["errors"] = _field_errors(error.extra)
         if any(each["in"] == "path" for each in more["errors"]):
             # An id that no row could have names nothing.
@@ -82,6 +85,13 @@ def unexpected_error(request: ApiRequest, error: Exception) -> Response[dict[str
         500,
         "internal_error",
         "something went wrong on our side; nothing was changed. The request id helps the operator find it in the log",
+    )
+
+
+def _is_without_body(extra: Any) -> bool:
+    """The framework names the missing body by the parameter of the route's function."""
+    return isinstance(extra, list) and any(
+        isinstance(each, dict) and (each.get("key"), each.get("message")) == ("data", "'data'") for each in extra
     )
 
 
