@@ -189,9 +189,16 @@ def live(table: Any) -> ColumnElement[bool]:
     return _not_by_index(table.c.deletion_id) == literal_column("''")
 
 
+def not_by_index(column: Any) -> ColumnElement[Any]:
+    """The column, for a condition that nearly every row meets: SQLite, which keeps no counts, must not search by it."""
+    return _not_by_index(column)
+
+
 def is_live_condition(element: Any) -> bool:
     """Whether this is what `live` gives."""
-    return isinstance(element, BinaryExpression) and isinstance(element.left, _not_by_index)
+    if not isinstance(element, BinaryExpression) or not isinstance(element.left, _not_by_index):
+        return False
+    return all(column.name == "deletion_id" for column in element.left.clauses)
 
 
 class _not_by_index(FunctionElement[str]):  # noqa: N801 - it stands for its column

@@ -35,7 +35,7 @@ deletions = define_table(
     Index(None, "created_at", "id"),
     Index(None, "actor_id", "created_at", "id"),
     Index(None, "state", "created_at", "id"),
-    Index(None, "root_type", "root_id"),
+    Index(None, "root_id", "root_type"),
     one_of("state", *DELETION_STATES),
     policy=TablePolicy(deletion=Deletion.PURGE_ONLY, in_bundle=False, retention="deletions", audited_as="deletion"),
 )

@@ -1,6 +1,6 @@
 """The statements of groups and members, and the parts that other features' statements are built from."""
 
-from sqlalchemy import ColumnElement, ScalarSelect, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, ScalarSelect, Subquery, bindparam, func, insert, or_, select, update
 
 from holdfast.db.include_deleted import with_deleted
 from holdfast.db.listing import Listing
@@ -12,9 +12,11 @@ from holdfast.db.statements import (
     insert_unless_present,
     live,
     new_value,
+    not_by_index,
     parameters_for,
 )
 from holdfast.db.tables import group_list, project_list, user_group, users
+from holdfast.features.groups.policy import STAFF_ROLES
 from holdfast.features.groups.types import Group, GroupAccess, Member, MemberName, Membership, UserGroup
 
 _actor_id = bindparam("actor_id", type_=user_group.c.u_id.type)
@@ -37,8 +39,18 @@ def groups_of_actor(*roles: str) -> ScalarSelect[str]:
     membership = user_group.alias("own_membership")
     found = select(membership.c.g_id).where(membership.c.u_id == _actor_id, live(membership))
     if roles:
-        found = found.where(membership.c.role.in_(roles))
+        found = found.where(not_by_index(membership.c.role).in_(roles))
     return found.scalar_subquery()
+
+
+def staff_seats_of_actor() -> Subquery:
+    """The groups on whose staff `actor_id` is, as a table to join: `g_id`."""
+    membership = user_group.alias("staff_seat")
+    return (
+        select(membership.c.g_id)
+        .where(membership.c.u_id == _actor_id, not_by_index(membership.c.role).in_(STAFF_ROLES), live(membership))
+        .subquery("staff_seats")
+    )
 
 
 _member_count = select(func.count()).where(user_group.c.g_id == group_list.c.g_id, live(user_group)).scalar_subquery()

@@ -1,6 +1,6 @@
 """The statements of image requests and of the allow list."""
 
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, func, insert, or_, select, union, update
 
 from holdfast.db.include_deleted import with_deleted
 from holdfast.db.listing import Listing
@@ -16,8 +16,7 @@ from holdfast.db.tables import (
     users,
 )
 from holdfast.db.tables.groups import SUPER_GROUP_ID
-from holdfast.features.groups.policy import STAFF_ROLES
-from holdfast.features.groups.queries import groups_of_actor, role_of_actor
+from holdfast.features.groups.queries import groups_of_actor, role_of_actor, staff_seats_of_actor
 from holdfast.features.images.types import (
     AllowedImage,
     AllowedImageAccess,
@@ -77,9 +76,16 @@ _REQUEST = (
 GET_REQUEST = Query("image_requests.get_request", _REQUEST.where(image_requests.c.id == _request_id), ImageRequest)
 GET_REQUEST_INCLUDE_DELETED = with_deleted(GET_REQUEST, image_requests)
 
-_staffed_projects = select(project_list.c.p_id).where(
-    project_list.c.g_id.in_(groups_of_actor(*STAFF_ROLES)), live(project_list)
-)
+# Each half finds its rows by an index; with OR between the conditions every engine would read all to count them.
+_seats = staff_seats_of_actor()
+_own, _staffed = image_requests.alias("own_requests"), image_requests.alias("staffed_requests")
+_visible_requests = union(
+    select(_own.c.id).where(_own.c.user_id == _actor_id, live(_own)),
+    select(_staffed.c.id)
+    .join(project_list, project_list.c.p_id == _staffed.c.project_id)
+    .join(_seats, _seats.c.g_id == project_list.c.g_id)
+    .where(live(project_list), live(_staffed)),
+).subquery("visible_requests")
 REQUESTS = Listing(
     "image_requests",
     _REQUEST,
@@ -94,7 +100,7 @@ REQUESTS = Listing(
     },
     scopes={
         "all": None,
-        "visible": or_(image_requests.c.user_id == _actor_id, image_requests.c.project_id.in_(_staffed_projects)),
+        "visible": image_requests.c.id == _visible_requests.c.id,
     },
     search=contains_text(image_requests.c.input_image_name, "q"),
     count_select=select(image_requests.c.id).where(live(image_requests)),

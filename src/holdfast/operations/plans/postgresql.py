@@ -22,7 +22,8 @@ def read_plan(statement: str, answer: str) -> Plan:
     return Plan(
         statement,
         tuple(access for node in nodes for access in _accesses(node)),
-        sorts=bool(sorts),
+        sorts=any(node["Node Type"] == "Sort" for node in sorts),
+        sorts_equals=any(node["Node Type"] == "Incremental Sort" for node in sorts),
         sorted_rows=max((_sorted_rows(node) or 0 for node in sorts), default=None),
         returned=_returned(root, nodes),
     )

@@ -65,7 +65,7 @@ def _examined(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def _sorts(plan: Plan) -> Iterator[tuple[str, str]]:
     """A page by cursor must come out of an index in its order: a sort reads all that is left of the list for it."""
-    if not plan.sorts or ".after(" not in plan.statement:
+    if ".after(" not in plan.statement or not (plan.sorts or (plan.sorts_equals and plan.sorted_rows is not None)):
         return
     if plan.sorted_rows is None or plan.sorted_rows > UNNOTICED_ROWS:
         told = "rows" if plan.sorted_rows is None else f"{plan.sorted_rows:,.0f} rows"

@@ -27,9 +27,11 @@ _ROWID_TABLES = {
 def read_plan(statement: str, lines: Iterable[str], aliases: Mapping[str, str], index_names: Mapping[str, str]) -> Plan:
     """The plan in SQLite's lines. `index_names` gives the names of the indexes that SQLite numbers by itself."""
     accesses = []
-    sorts = False
+    sorts = sorts_equals = False
     for line in lines:
-        sorts = sorts or (line.startswith("USE TEMP B-TREE FOR") and line.endswith("ORDER BY"))
+        if line.startswith("USE TEMP B-TREE FOR") and line.endswith("ORDER BY"):
+            is_whole = line == "USE TEMP B-TREE FOR ORDER BY"
+            sorts, sorts_equals = sorts or is_whole, sorts_equals or not is_whole
         found = _READING.match(line)
         table = found and aliases.get(found["table"])
         if not found or not table:
@@ -42,4 +44,4 @@ def read_plan(statement: str, lines: Iterable[str], aliases: Mapping[str, str], 
             continue
         kind = AccessKind.LOOK_UP if found["how"] == "SEARCH" else AccessKind.WHOLE_INDEX
         accesses.append(Access(table, kind, (index,)))
-    return Plan(statement, tuple(accesses), sorts=sorts)
+    return Plan(statement, tuple(accesses), sorts=sorts, sorts_equals=sorts_equals)

@@ -35,11 +35,15 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What an engine does for a statement. `returned` and `sorted_rows` are None where it only estimated."""
+    """What an engine does for a statement. `returned` and `sorted_rows` are None where it only estimated.
+
+    `sorts` means all rows; `sorts_equals` that rows come in order already but for those equal in its first column.
+    """
 
     statement: str
     accesses: tuple[Access, ...] = ()
     sorts: bool = False
+    sorts_equals: bool = False
     sorted_rows: float | None = None
     returned: float | None = None
 
@@ -50,7 +54,8 @@ class Plan(msgspec.Struct, frozen=True):
         Equal accesses are told once, in the order of the alphabet: how the engine joins them is its affair.
         """
         told = sorted({str(access) for access in self.accesses})
-        return "; ".join(told + (["sort"] if self.sorts else [])) or "reads no table"
+        sorts = ["sort"] if self.sorts else ["sort of equals"] if self.sorts_equals else []
+        return "; ".join(told + sorts) or "reads no table"
 
 
 class Fault(msgspec.Struct, frozen=True):

@@ -29,6 +29,8 @@ REPLACED = (
     ("deletions", "actor_id", ("created_at", "id")),
     ("deletions", "state", ("created_at", "id")),
 )
+# A deletion is also looked for by its root's id alone.
+BY_TYPE, BY_ID = ("root_type", "root_id"), ("root_id", "root_type")
 
 
 def upgrade() -> None:
@@ -36,9 +38,13 @@ def upgrade() -> None:
         # The new one first: MariaDB keeps an index for a foreign key at every moment.
         op.create_index(_name(table, column, *order), table, [column, *order])
         op.drop_index(_name(table, column), table_name=table)
+    op.create_index(_name("deletions", *BY_ID), "deletions", [*BY_ID])
+    op.drop_index(_name("deletions", *BY_TYPE), table_name="deletions")
 
 
 def downgrade() -> None:
+    op.create_index(_name("deletions", *BY_TYPE), "deletions", [*BY_TYPE])
+    op.drop_index(_name("deletions", *BY_ID), table_name="deletions")
     for table, column, order in reversed(REPLACED):
         op.create_index(_name(table, column), table, [column])
         op.drop_index(_name(table, column, *order), table_name=table)
