@@ -229,7 +229,7 @@ async def test_callers_cancelled_at_any_moment_write_all_or_nothing(database: Da
         assert results[0] is None
         assert await _quota(database, p_id) == await _quota(database, other)
     assert await _quota(database, p_id) > 230
-    assert database.pool.open_connections - database.pool.idle_connections == 0  # type: ignore[attr-defined]
+    assert database.pool.open_connections - database.pool.idle_connections == 0
 
 
 async def test_among_many_writers_only_the_failing_one_loses(database: Database) -> None:

@@ -86,7 +86,7 @@ def test_the_limits_are_those_of_the_seed_unless_set() -> None:
 async def test_the_settings_reach_the_pool(open_another: OpenAnother) -> None:
     changes = {"pool_max_idle": 2, "pool_max_open": 3, "pool_lifetime_seconds": 7.0, "pool_wait_seconds": 0.5}
     async with open_another(**changes) as database:
-        settings = database.pool.settings  # type: ignore[attr-defined]
+        settings = database.pool.settings
         assert settings == PoolSettings(max_idle=2, max_open=3, lifetime_seconds=7, wait_seconds=0.5)
 
 
@@ -282,5 +282,5 @@ async def test_an_engine_opens_no_more_than_it_may(open_another: OpenAnother, en
                 await tx.fetch_text("SELECT 1")
 
         await asyncio.gather(*(read(database) for _ in range(12)))
-        assert 1 <= database.pool.open_connections <= 3  # type: ignore[attr-defined]
+        assert 1 <= database.pool.open_connections <= 3
         assert isinstance(database, SqliteDatabase) == (engine == "sqlite")

@@ -139,6 +139,9 @@ class ManyRows:
         request = {"user_id": self.u_id, "project_id": self.p_id, "input_tag": "1"}
         rows = [{"id": new_long_id(), "input_image_name": f"image-{number}", **request} for number in added]
         await self._insert(image_requests, rows)
+        reviewed = {"status": "approved", "reviewed_at": self.moment}
+        rows = [{"id": new_long_id(), "input_image_name": f"old-{number}", **request} for number in added]
+        await self._insert(image_requests, [row | reviewed for row in rows])
 
     async def _add_workloads(self, added: range) -> None:
         workload = {"user_id": self.u_id, "project_id": self.p_id, "name": "training", "namespace": "n", "image": "i"}

@@ -278,6 +278,14 @@ DELETIONS = [
     _row("POST /admin/cleanup/audit-logs", body={}),
 ]
 
+STATISTICS = [
+    _row("GET /admin/statistics/statements"),
+    _row("GET /admin/statistics/indexes"),
+    _row("GET /admin/statistics/tables"),
+    _row("GET /admin/statistics/connections"),
+    _row("GET /admin/statistics/orphans"),
+]
+
 AUDIT = [
     _row("GET /audit-logs"),
     _row("GET /audit-logs?g_id={g_id}", make.group, "of the group"),
@@ -294,5 +302,6 @@ ROWS = [
     *IMAGES,
     *WORKLOADS,
     *DELETIONS,
+    *STATISTICS,
     *AUDIT,
 ]

@@ -22,6 +22,7 @@ _NESTED = [
     "/projects/{p_id}?include=config_files",
     "/config-files/{cf_id}",
     "/me",
+    "/admin/statistics/orphans?strict=true&limit=100",
 ]
 
 
@@ -59,6 +60,8 @@ async def test_a_hundred_rows_take_as_many_statements_as_two(many: ManyRows) -> 
         for role, token in (("admin", many.admin_token), ("super", many.super_token)):
             client = many.instance.client(token)
             for read in reads:
+                if role == "admin" and read.startswith("/admin/"):
+                    continue
                 statements, answer = await _count_statements(client, many.path(read))
                 assert answer.status_code == 200, f"{read}: {answer.text}"
                 counted.setdefault((read, role), []).append(statements)
@@ -72,8 +75,9 @@ async def test_a_hundred_rows_take_as_many_statements_as_two(many: ManyRows) -> 
 @pytest.mark.conformance("Q-03")
 async def test_every_list_has_a_total_order_for_each_of_its_sorts(many: ManyRows) -> None:
     await many.grow_to(20)
-    client = many.instance.client(many.admin_token)
+    admin, super_admin = many.instance.client(many.admin_token), many.instance.client(many.super_token)
     for route in LIST_ROUTES:
+        client = super_admin if route.startswith("/admin/") else admin
         path = many.path(route)
         for sort in await _sorts_of(client, path):
             whole = await _items(client, path, sort=sort, limit=100)

@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from holdfast import __version__
 from holdfast.api.deps import ApiRequest, database_of
 from holdfast.core.errors import HoldfastError
+from holdfast.db.statistics.gauges import refresh_database_numbers
 
 
 @get("/healthz", summary="Whether the process answers", tags=["operations"])
@@ -34,7 +35,8 @@ async def readyz(request: ApiRequest) -> Response[dict[str, Any]]:
     media_type=CONTENT_TYPE_LATEST,
     include_in_schema=False,
 )
-async def metrics() -> bytes:
+async def metrics(request: ApiRequest) -> bytes:
+    await refresh_database_numbers(database_of(request))
     return generate_latest()
 
 

@@ -52,6 +52,7 @@ COMMANDS = (
     CommandPlace("deletions", "deletions:application", _RECORDS, "What was deleted: restore or purge it"),
     CommandPlace("cleanup", "cleanup:application", _RECORDS, "Let go what is older than its retention"),
     CommandPlace("audit", "audit:application", _RECORDS, "Who did what, and when"),
+    CommandPlace("stats", "stats:application", _RECORDS, "What the database does: statements, indexes, sizes"),
     CommandPlace("serve", "serve:serve", _SERVER, "Start the server"),
     CommandPlace("migrate", "migrate:application", _SERVER, "Upgrade the database, or show where it stands"),
     CommandPlace("recover", "recover:recover", _SERVER, "Bring a purged deletion back from its bundle"),

@@ -17,7 +17,7 @@ Parameters = ParamSpec("Parameters")
 Command = Callable[..., None]
 Row = dict[str, Any]
 
-_Url = Annotated[
+UrlOption = Annotated[
     str | None,
     typer.Option(
         "--url",
@@ -26,7 +26,7 @@ _Url = Annotated[
         show_default=False,
     ),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="Print the server's JSON instead of a table.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the server's JSON instead of a table.")]
 _PageNumber = Annotated[int, typer.Option("--page", min=1, help="Which page of the list to show.")]
 _Limit = Annotated[int, typer.Option("--limit", min=1, max=100, help="Rows a page.")]
 _Sort = Annotated[
@@ -116,7 +116,7 @@ def connected(function: Callable[Concatenate[Server, Parameters], None]) -> Comm
         with Server(Client(find_access(url)), as_json=bool(as_json)) as server:
             function(server, *args, **options)
 
-    return _with_options(function, run, 1, url=(_Url, None), as_json=(_Json, False))
+    return _with_options(function, run, 1, url=(UrlOption, None), as_json=(JsonOption, False))
 
 
 def listing(function: Callable[Concatenate[Server, Paging, Parameters], None]) -> Command:
@@ -138,8 +138,8 @@ def listing(function: Callable[Concatenate[Server, Paging, Parameters], None]) -
         limit=(_Limit, 20),
         sort=(_Sort, None),
         everything=(_All, False),
-        url=(_Url, None),
-        as_json=(_Json, False),
+        url=(UrlOption, None),
+        as_json=(JsonOption, False),
     )
 
 

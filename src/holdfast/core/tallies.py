@@ -56,6 +56,26 @@ class Timing:
         self.buckets[bisect_left(self._bounds, seconds)] += 1
         self.seconds += seconds
 
+    @property
+    def runs(self) -> int:
+        """How many durations there were."""
+        return sum(self.buckets)
+
+    def quantile(self, share: float) -> float:
+        """The duration that this share does not exceed, in seconds, taken as evenly spread within its bucket.
+
+        What lies beyond the last bound is told as the last bound.
+        """
+        wanted = share * self.runs
+        lower = 0.0
+        below = 0
+        for bound, count in zip(self._bounds, self.buckets, strict=False):
+            if count and below + count >= wanted:
+                return lower + (bound - lower) * (wanted - below) / count
+            below += count
+            lower = bound
+        return lower
+
 
 class Timings(Collector):
     """A histogram with labels. With `counter` it also counts, in a metric of that name: a timing knows its number."""

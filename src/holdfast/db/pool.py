@@ -79,6 +79,16 @@ class Pool(Generic[Connection]):
         """How many connections wait to be lent."""
         return len(self._idle)
 
+    @property
+    def in_use_connections(self) -> int:
+        """How many connections are lent."""
+        return len(self._lent)
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a connection."""
+        return len(self._waiters)
+
     async def acquire(self) -> Connection:
         """Borrow a connection; waits at most `wait_seconds`, then raises `PoolExhaustedError`."""
         while self._idle:

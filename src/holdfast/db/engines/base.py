@@ -13,6 +13,7 @@ import structlog
 from holdfast.core.errors import HoldfastError
 from holdfast.db import metrics
 from holdfast.db.errors import DatabaseError, UniqueViolationError
+from holdfast.db.pool import Pool
 from holdfast.db.request_statements import request_statements
 from holdfast.db.statements import Command, CompiledStatement, Count, Query, QueryWithTotal, Statement
 
@@ -226,6 +227,7 @@ class Database(ABC):
     """An engine with its connections, started once per process."""
 
     dialect_name: ClassVar[str]
+    pool: Pool[Any]
 
     @abstractmethod
     async def start(self) -> None:

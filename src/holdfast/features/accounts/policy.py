@@ -8,6 +8,7 @@ from holdfast.features.accounts.types import User, UserAccess
 OWN_PROFILE_FIELDS = frozenset({"full_name", "email"})
 
 AREAS = (
+    "admin",
     "audit",
     "config-files",
     "deletions",

@@ -118,3 +118,9 @@ class TagExistsError(ConflictError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"this repository has a tag {name} already; change that one", name=name)
+
+
+class OrphansForbiddenError(ForbiddenError):
+    """Only super administrators look for orphans."""
+
+    code = "statistics_forbidden"

@@ -142,3 +142,11 @@ class RowId(msgspec.Struct, frozen=True):
     """The id of a row that was looked for."""
 
     id: str
+
+
+class OrphanedRequest(msgspec.Struct, frozen=True):
+    """A decided request that no rule of the allow list goes back to, as the seed's query tells it."""
+
+    id: str
+    user_id: str
+    project_id: str | None
