@@ -11,7 +11,7 @@ from holdfast.core.clock import utc_now
 from holdfast.db.address import parse_address
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.lifecycle import recover_rows
-from holdfast.db.lifecycle.bundle import bundle_path
+from holdfast.db.lifecycle.bundle import bundle_path, write_bundle
 from holdfast.db.lifecycle.bundle_file import open_bundle
 from holdfast.db.lifecycle.graph import GRAPH
 from holdfast.db.lifecycle.plan import root_of
@@ -277,6 +277,31 @@ async def test_bundles_that_overlap_give_back_everything_in_either_order(
     await recover_now(database, student, tmp_path)
     assert without_revocations(difference(before, await read_rows(database))) == []
     assert (await deletion(database, project))["state"] == "restored"
+
+
+async def test_bundles_that_were_both_made_first_do_not_wait_for_each_other(
+    database: Database, course: Course, tmp_path: Path
+) -> None:
+    """As the procedures purge: each bundle holds the rows between the two, and lacks one parent of them."""
+    before = await read_rows(database)
+    student = await delete(database, "user", course.student)
+    project = await delete(database, "project", course.project)
+    for deletion_id in (student, project):
+        await write_bundle(database, deletion_id, tmp_path, made_at=utc_now(), renew=_nothing_to_renew)
+    await run(database, f"DELETE FROM users WHERE u_id = '{course.student}'")
+    await run(database, f"DELETE FROM project_list WHERE p_id = '{course.project}'")
+    await run(database, "UPDATE deletions SET state = 'purged'")
+    with pytest.raises(RecoveryRefusedError, match="recover the bundle that holds it first"):
+        await recover_now(database, student, tmp_path)
+    done = await recover_now(database, project, tmp_path)
+    assert done.left
+    assert set(done.left) <= {"forms", "form_messages", "image_requests", "image_allow_list", "course_workloads"}
+    await recover_now(database, student, tmp_path)
+    assert without_revocations(difference(before, await read_rows(database))) == []
+
+
+async def _nothing_to_renew() -> None:
+    """Nobody else wants the deletion."""
 
 
 async def test_nothing_is_seen_of_a_recovery_until_all_of_it_is_there(

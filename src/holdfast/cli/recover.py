@@ -93,6 +93,8 @@ def _show(done: Recovery, *, dry_run: bool) -> None:
         terminal.print_sentence(f"{column}: {count:,} rows point to it again.")
     for column, count in done.emptied.items():
         terminal.print_sentence(f"{column}: left empty in {count:,} rows, because what they pointed to is gone.")
+    for table, count in done.left.items():
+        terminal.print_sentence(f"{table}: {count:,} rows that other deletions took come back with those.")
     if done.conflicts:
         terminal.print_sentence(f"\n{what} cannot be recovered now:")
         for line in _lines(done.conflicts):

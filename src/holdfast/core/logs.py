@@ -124,8 +124,12 @@ class _ToStructlog(logging.Handler):
     """Passes the lines of libraries on in our form."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        logger = structlog.get_logger(record.name)
-        logger.log(record.levelno, "library_message", message=record.getMessage(), exc_info=record.exc_info)
+        try:
+            logger = structlog.get_logger(record.name)
+            logger.log(record.levelno, "library_message", message=record.getMessage(), exc_info=record.exc_info)
+        except Exception:
+            # A library that tells of a failure goes on to clean up after it; a log that is gone must not stop that.
+            self.handleError(record)
 
 
 def _add_request_id(_logger: Any, _name: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

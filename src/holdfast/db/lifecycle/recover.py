@@ -20,7 +20,14 @@ from holdfast.core.errors import ConflictError
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.lifecycle import recover_statements as statements
 from holdfast.db.lifecycle.bundle import Pointer, in_thread, pages_of
-from holdfast.db.lifecycle.bundle_file import POINTERS_FILE, BundleReader, BundleRefusedError, Manifest, open_bundle
+from holdfast.db.lifecycle.bundle_file import (
+    POINTERS_FILE,
+    SUFFIX,
+    BundleReader,
+    BundleRefusedError,
+    Manifest,
+    open_bundle,
+)
 from holdfast.db.lifecycle.deletion_closure import BUNDLED, DELETION_FORMAT, POINTERS, is_soft
 from holdfast.db.lifecycle.graph import GRAPH
 from holdfast.db.lifecycle.recover_rows import (
@@ -30,10 +37,11 @@ from holdfast.db.lifecycle.recover_rows import (
     RecoveryConflict,
     SortedRows,
     find_row_conflicts,
+    rows_without_parent,
     sort_rows,
     with_known_pointers,
 )
-from holdfast.db.lifecycle.row_format import format_of, key_parameters
+from holdfast.db.lifecycle.row_format import KeyValues, format_of, key_parameters
 from holdfast.db.lifecycle.trash import count_marked, find_conflicts, unmark
 from holdfast.db.lifecycle.upgrades import steps_between
 from holdfast.db.retries import with_retries
@@ -68,6 +76,8 @@ class Recovery(msgspec.Struct, frozen=True):
     emptied: dict[str, int]
     conflicts: list[RecoveryConflict] = []
     was_recovered: bool = False
+    # Rows of other deletions, which hang on what those took, and come back with them.
+    left: dict[str, int] = {}
 
 
 Witness = Callable[[Transaction, Recovery], Awaitable[None]]
@@ -148,6 +158,7 @@ class _Recovering:
         self._present: Counter[str] = Counter()
         self._pointers: Counter[str] = Counter()
         self._emptied: Counter[str] = Counter()
+        self._left: dict[str, set[KeyValues]] = {}
 
     async def check(self) -> Recovery:
         """What would be done, and what stands against it."""
@@ -219,6 +230,7 @@ class _Recovering:
         self, tx: Transaction, table: Table, rows: list[Any], index: KeyIndex
     ) -> list[RecoveryConflict]:
         form = format_of(table)
+        rows = await self._without_others(tx, table, rows, index)
         known = await with_known_pointers(tx, table, rows, index)
         self._count_emptied(table, rows, known)
         found = await sort_rows(tx, table, known, self._highest.get(table.name, 0))
@@ -227,6 +239,35 @@ class _Recovering:
         if table in _PARENTS:
             await index.add(table, [form.key_of(row)[0] for row in rows])
         return await find_row_conflicts(tx, table, found, self._becomes_live, index)
+
+    async def _without_others(
+        self, tx: Transaction, table: Table, rows: list[Any], index: KeyIndex | None
+    ) -> list[Any]:
+        """The rows but for those that another deletion brings back.
+
+        Two bundles that were both made before either was purged hold the rows between them twice, and each lacks one
+        parent of such a row. It comes back with the deletion that it bears, if that one's own bundle holds it.
+        """
+        others = [row for row in rows if not self._is_own(row)]
+        orphans = await rows_without_parent(tx, table, others, index) if others else []
+        form = format_of(table)
+        left: set[KeyValues] = set()
+        for deletion_id in {row.deletion_id for row in orphans}:
+            wanted = {form.key_of(row) for row in orphans if row.deletion_id == deletion_id}
+            left |= await self._held_by_own_bundle(deletion_id, table, wanted)
+        if left:
+            self._left.setdefault(table.name, set()).update(left)
+        return [row for row in rows if form.key_of(row) not in left]
+
+    def _is_own(self, row: Any) -> bool:
+        return not hasattr(row, "deletion_id") or self._becomes_live(row)
+
+    async def _held_by_own_bundle(self, deletion_id: str, table: Table, wanted: set[KeyValues]) -> set[KeyValues]:
+        async with self._database.read() as tx:
+            found = await tx.fetch_all(statements.BUNDLE_PATHS, ids=[deletion_id])
+        named = [Path(each.bundle_path) for each in found if each.bundle_path]
+        beside = self._reader.path.with_name(f"{deletion_id}{SUFFIX}")
+        return await in_thread(_keys_held, [*named, beside], table, wanted)
 
     def _becomes_live(self, row: Any) -> bool:
         # Rows of a deletion beneath this one that was restored meanwhile, without them, come back live as well.
@@ -259,6 +300,7 @@ class _Recovering:
 
     async def _insert_page(self, table: Table, rows: list[Any], tx: Transaction) -> SortedRows:
         form = format_of(table)
+        rows = await self._without_others(tx, table, rows, None)
         # By now the rows of the bundle that these may point to are there.
         known = await with_known_pointers(tx, table, rows, None)
         found = await sort_rows(tx, table, known, self._highest.get(table.name, 0))
@@ -301,7 +343,12 @@ class _Recovering:
             raise BundleRefusedError(f"a line of {POINTERS_FILE} is no pointer: {error}") from error
         empty = []
         for edge in POINTERS:
-            ours = [each for each in pointers if (each.table, each.column) == (edge.child.name, edge.column.name)]
+            left = self._left.get(edge.parent.name, set())
+            ours = [
+                each
+                for each in pointers
+                if (each.table, each.column) == (edge.child.name, edge.column.name) and (each.value,) not in left
+            ]
             if ours:
                 rows = await tx.fetch_all(
                     statements.UNLINKED[edge.name], **key_parameters([tuple(each.key) for each in ours])
@@ -364,6 +411,7 @@ class _Recovering:
             live=live,
             pointers=dict(+self._pointers),
             emptied=dict(+self._emptied),
+            left={name: len(keys) for name, keys in self._left.items()},
         )
 
     async def _in_transaction(self, work: Callable[[Transaction], Awaitable[Result]]) -> Result:
@@ -372,6 +420,25 @@ class _Recovering:
                 return await work(tx)
 
         return await with_retries(attempt)
+
+
+def _keys_held(paths: list[Path], table: Table, wanted: set[KeyValues]) -> set[KeyValues]:
+    """Those of the keys that are in the first of the bundles which is there and whole."""
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
+        return set()
+    try:
+        reader = open_bundle(path)
+    except BundleRefusedError:
+        return set()
+    form = format_of(table)
+    names = form.key_names
+    held: set[KeyValues] = set()
+    for page in reader.pages(f"{table.name}.jsonl", ROWS_AT_ONCE):
+        # Only the key is looked at: the rest may be of an older schema.
+        keys = ((tuple(fields[name] for name in names)) for fields in map(msgspec.json.decode, page))
+        held.update(key for key in keys if key in wanted)
+    return held
 
 
 _SOFT_NAMES = frozenset(table.name for table in BUNDLED if is_soft(table))

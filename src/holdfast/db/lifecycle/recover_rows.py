@@ -226,6 +226,20 @@ async def find_row_conflicts(
     return conflicts
 
 
+async def rows_without_parent(tx: Transaction, table: Table, rows: list[Any], index: KeyIndex | None) -> list[Any]:
+    """The rows of which a parent is neither here nor in the bundle."""
+    orphans: dict[KeyValues, Any] = {}
+    form = format_of(table)
+    for edge in GRAPH.cascades_into(table):
+        column = str(edge.column.name)
+        wanted = {value for row in rows if (value := getattr(row, column)) is not None}
+        if index is not None:
+            wanted -= await index.holding(edge.parent, wanted)
+        missing = wanted - set(await parents_of(tx, edge.parent, wanted))
+        orphans.update((form.key_of(row), row) for row in rows if getattr(row, column) in missing)
+    return list(orphans.values())
+
+
 async def _parent_conflicts(
     tx: Transaction, form: RowFormat, rows: list[Any], becomes_live: Callable[[Any], bool], index: KeyIndex
 ) -> list[RecoveryConflict]:

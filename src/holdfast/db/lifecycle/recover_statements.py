@@ -60,6 +60,13 @@ class DeletionState(msgspec.Struct, frozen=True):
     state: str
 
 
+class BundlePath(msgspec.Struct, frozen=True):
+    """Where the verified bundle of a deletion was written."""
+
+    id: str
+    bundle_path: str | None
+
+
 def _key_columns(table: Table) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
     first, *others = table.primary_key.columns
     return first.label("key_0"), (others[0] if others else literal_column("''")).label("key_1")
@@ -167,6 +174,13 @@ DELETION_STATES: Query[DeletionState] = Query(
     "recover.deletion_states",
     select(deletions.c.id, deletions.c.state).where(any_of(deletions.c.id, "ids")),
     DeletionState,
+)
+BUNDLE_PATHS: Query[BundlePath] = Query(
+    "recover.bundle_paths",
+    select(deletions.c.id, deletions.c.bundle_path).where(
+        any_of(deletions.c.id, "ids"), deletions.c.bundle_verified_at.is_not(None)
+    ),
+    BundlePath,
 )
 LOCK_DELETION: Query[DeletionState] = Query(
     "recover.lock_deletion",
