@@ -4,9 +4,7 @@ import unicodedata
 
 from holdfast.core.actor import Actor
 from holdfast.db.tables.groups import SUPER_GROUP_ID, SUPER_GROUP_NAME
-from holdfast.features.groups.types import GroupAccess
-
-STAFF_ROLES = ("admin", "manager")
+from holdfast.features.groups.types import STAFF_ROLES, GroupAccess
 
 
 def is_staff(role: str | None) -> bool:

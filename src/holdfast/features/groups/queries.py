@@ -16,8 +16,15 @@ from holdfast.db.statements import (
     parameters_for,
 )
 from holdfast.db.tables import group_list, project_list, user_group, users
-from holdfast.features.groups.policy import STAFF_ROLES
-from holdfast.features.groups.types import Group, GroupAccess, Member, MemberName, Membership, UserGroup
+from holdfast.features.groups.types import (
+    STAFF_ROLES,
+    Group,
+    GroupAccess,
+    Member,
+    MemberName,
+    Membership,
+    UserGroup,
+)
 
 _actor_id = bindparam("actor_id", type_=user_group.c.u_id.type)
 _g_id = bindparam("g_id", type_=group_list.c.g_id.type)

@@ -6,6 +6,9 @@ import msgspec
 
 from holdfast.db.include_deleted import Deletable, UnfrozenDeletable
 
+# The roles that see to the work of others.
+STAFF_ROLES = ("admin", "manager")
+
 
 class MemberName(msgspec.Struct, frozen=True):
     """A member within a group that lists its members."""

@@ -20,7 +20,7 @@ from holdfast.db.engines.base import Transaction
 from holdfast.db.statements import ListOf, Statement, any_of, contains_text, search_pattern
 from holdfast.db.tables import metadata
 from holdfast.db.types import Flag, Json, Timestamp
-from holdfast.features.groups.policy import STAFF_ROLES
+from holdfast.features.groups.types import STAFF_ROLES
 from holdfast.operations.plans.queries import NEWEST_ROWS, OLDEST_ROWS, sampled_columns
 
 _SAMPLED_ROWS = 1000
