@@ -206,7 +206,7 @@ class Population:
             input_image_name=self._id("image-", "i % 900"),
             input_tag="'latest'",
             status=_choice("i % 30", {0: "'pending'", 1: "'rejected'"}, "'approved'"),
-            reviewer_id=self._id("user-", "(i % 40 * 499)"),
+            reviewer_id=self._id("user-", f"(i % 40 * 499 % {self.rows['users']})"),
             reviewed_at=self._moment("i * 60 + 3600"),
             **self._deleted("request-", 79),
         )
@@ -217,7 +217,7 @@ class Population:
             tag_id=self._id("tag-", self._even("container_tags")),
             repository_id=self._id("repository-", self._even("container_repositories")),
             request_id=self._id("request-", self._even("image_requests")),
-            created_by=self._id("user-", "(i % 40 * 499)"),
+            created_by=self._id("user-", f"(i % 40 * 499 % {self.rows['users']})"),
             is_enabled=_choice("i % 20", {0: "false"}, "true"),
             **self._deleted("rule-", 73),
         )

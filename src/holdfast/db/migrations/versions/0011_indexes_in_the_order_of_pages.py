@@ -29,6 +29,8 @@ REPLACED = (
     ("deletions", "actor_id", ("created_at", "id")),
     ("deletions", "state", ("created_at", "id")),
 )
+# No statement reads these tables by the time of their rows.
+UNUSED = ("container_tags", "cluster_image_status")
 # A deletion is also looked for by its root's id alone.
 BY_TYPE, BY_ID = ("root_type", "root_id"), ("root_id", "root_type")
 
@@ -40,9 +42,13 @@ def upgrade() -> None:
         op.drop_index(_name(table, column), table_name=table)
     op.create_index(_name("deletions", *BY_ID), "deletions", [*BY_ID])
     op.drop_index(_name("deletions", *BY_TYPE), table_name="deletions")
+    for table in UNUSED:
+        op.drop_index(_name(table, "created_at", "id"), table_name=table)
 
 
 def downgrade() -> None:
+    for table in UNUSED:
+        op.create_index(_name(table, "created_at", "id"), table, ["created_at", "id"])
     op.create_index(_name("deletions", *BY_TYPE), "deletions", [*BY_TYPE])
     op.drop_index(_name("deletions", *BY_ID), table_name="deletions")
     for table, column, order in reversed(REPLACED):
