@@ -17,15 +17,7 @@ application = typer.Typer(
 )
 
 _Report = dict[str, Any]
-_STATEMENTS = (
-    "statement",
-    "runs",
-    "total_seconds",
-    "mean_milliseconds",
-    "p50_milliseconds",
-    "p99_milliseconds",
-    "rows",
-)
+_STATEMENTS = ("statement", "runs", "seconds", "mean_ms", "p50_ms", "p99_ms", "rows")
 _INDEXES = ("table", "index", "reads", "rows_read", "writes", "size", "rows_per_key")
 _TABLES = ("table", "rows", "dead_rows", "table_size", "index_size")
 _WAITS = ("connection", "user", "kind", "seconds", "waits_for")
@@ -140,7 +132,19 @@ def _get(server: Server, name: str) -> _Report:
 
 
 def _show_statements(report: _Report, limit: int) -> None:
-    terminal.print_table(report["items"][:limit], _STATEMENTS)
+    rows = [
+        {
+            "statement": item["statement"],
+            "runs": item["runs"],
+            "seconds": f"{item['total_seconds']:.3f}",
+            "mean_ms": f"{item['mean_milliseconds']:.2f}",
+            "p50_ms": f"{item['p50_milliseconds']:.2f}",
+            "p99_ms": f"{item['p99_milliseconds']:.2f}",
+            "rows": item["rows"],
+        }
+        for item in report["items"][:limit]
+    ]
+    terminal.print_table(rows, _STATEMENTS)
     terminal.print_note(
         f"{report['statements']} statements took {report['total_seconds']:.3f} seconds since"
         f" {terminal.shown(report['counted_since'], 'counted_at')}, in the one process that answered."

@@ -18,7 +18,7 @@ _NEVER_ANALYZED = " It has no statistics yet: run ANALYZE."
 _NO_DBSTAT = (
     "this build of SQLite has no dbstat, so the size of each table is not known: sqlite3_analyzer tells it, from a copy"
 )
-_ONE_FILE = "SQLite has no list of connections; writers take turns, and the pool below is what this process reads with."
+_ONE_FILE = "SQLite has no list of connections; writers take turns, and the pool is what this process reads with."
 
 
 async def read_index_usage(tx: Transaction) -> IndexUsage:

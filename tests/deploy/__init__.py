@@ -1,0 +1,1 @@
+"""What `deploy/` offers to other programs."""
