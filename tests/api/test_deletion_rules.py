@@ -82,6 +82,15 @@ async def test_who_may_delete_may_plan_and_nobody_else(course: Course) -> None:
 
 
 @pytest.mark.conformance("P-04")
+async def test_a_misspelt_wish_deletes_nothing(course: Course) -> None:
+    form_id = await make_form(course.database, course.ids["student"], course.p_id)
+    for query in ("dry_run=true", "handover_to=x", "hand_over_to=x", "take_along=true&Plan=x"):
+        refused = await course.student.delete(f"/forms/{form_id}?{query}")
+        assert refused.status_code == 400
+        assert "nothing was deleted" in refused.json()["detail"]
+    assert (await course.student.delete(f"/forms/{form_id}?take_along=true")).status_code == 200
+
+
 async def test_an_admin_of_a_group_removes_no_other_admin(course: Course) -> None:
     other = await make_user(course.database, "other-head")
     await make_member(course.database, other, course.g_id, "admin")

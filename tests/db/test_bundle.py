@@ -125,6 +125,8 @@ async def test_a_line_is_canonical_json(database: Database, course: Course, tmp_
 
 async def test_the_same_rows_give_the_same_file(database: Database, course: Course, tmp_path: Path) -> None:
     deletion_id = await delete(database, "group", course.group)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
     first, second = [await write(database, deletion_id, tmp_path / name) for name in ("a", "b")]
     assert first.reader.sha256 == second.reader.sha256
     assert first.reader.sha256 == hashlib.sha256(first.path.read_bytes()).hexdigest()

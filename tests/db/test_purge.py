@@ -142,6 +142,19 @@ async def test_an_earlier_deletion_beneath_goes_with_it(database: Database, tmp_
     assert (await deletion(database, teacher))["state"] == "purged"
 
 
+async def test_a_folder_that_is_not_mounted_is_not_made(database: Database, tmp_path: Path) -> None:
+    course = await make_course(database)
+    deletion_id = await delete(database, "project", course.project)
+    before = await read_rows(database)
+    with pytest.raises(PurgeFailedError, match="mount or make it"):
+        await purge_now(database, deletion_id, tmp_path / "disk")
+    assert not (tmp_path / "disk").exists()
+    assert difference(before, await read_rows(database)) == []
+    assert (await deletion(database, deletion_id))["state"] == "failed"
+    (tmp_path / "disk").mkdir()
+    assert await purge_now(database, deletion_id, tmp_path / "disk") > 0
+
+
 async def test_a_live_row_beneath_stops_the_purge_before_anything_goes(database: Database, tmp_path: Path) -> None:
     course = await make_course(database)
     deletion_id = await delete(database, "form", course.form)

@@ -11,6 +11,7 @@ from litestar.params import QueryParameter
 from holdfast.api.budgets import budget
 from holdfast.api.deps import ApiRequest, Door, if_match_of, settings_of
 from holdfast.api.types import FilterId, PathId
+from holdfast.core.errors import InvalidInputError
 from holdfast.features.deletions import service as deletions
 from holdfast.features.deletions.service import Wish
 from holdfast.features.deletions.types import Deleted
@@ -253,6 +254,7 @@ def _wish(
 
 
 async def _delete(request: ApiRequest, area: str, noun: str, id_text: str, wish: Wish) -> Deleted:
+    _refuse_unknown_parameters(request)
     settings = settings_of(request)
     return await Door(area).write(
         request,
@@ -266,6 +268,14 @@ async def _delete(request: ApiRequest, area: str, noun: str, id_text: str, wish:
             kept_days=settings.retention_deleted_days,
         ),
     )
+
+
+def _refuse_unknown_parameters(request: ApiRequest) -> None:
+    """A misspelt `hand_over_to`, or a wish that we do not know such as `dry_run`, must not end in a plain deletion."""
+    known = request.route_handler.parsed_fn_signature.parameters
+    unknown = sorted(name for name in request.query_params if name not in known)
+    if unknown:
+        raise InvalidInputError(f"DELETE knows no parameter {unknown[0]} here; nothing was deleted")
 
 
 router = Router(

@@ -120,7 +120,9 @@ class BundleWriter:
         self._open: IO[bytes] | None = None
 
     def __enter__(self) -> "BundleWriter":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.parent.is_dir():
+            # Never made here: where a disk is not mounted, the bundle would lie hidden beneath it later.
+            raise FileNotFoundError(f"the folder {self.path.parent} is not there: mount or make it")
         for left in self.path.parent.glob(f".{self.path.name}.*.part"):
             # Only a process that died leaves one; the lease keeps others from writing at the same time.
             left.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from holdfast.core.clock import Clock, utc_now
 from holdfast.core.errors import ForbiddenError
 from holdfast.db import jobs
 from holdfast.db.engines.base import Database, Transaction
-from holdfast.db.lifecycle.bundle import count_closure, write_bundle
+from holdfast.db.lifecycle.bundle import count_closure, in_thread, write_bundle
 from holdfast.db.lifecycle.purge import PurgeStep, purge
 from holdfast.db.lifecycle.purge_lease import LEASE_SECONDS, LeaseLostError, PurgeWaitsError
 from holdfast.db.lifecycle.purge_removal import PurgeFailedError
@@ -171,7 +171,9 @@ async def _purge(
 
 async def _prepare(database: Database, folder: Path, deletion_id: str, clock: Clock) -> None:
     """Bundle a deletion and leave it deleted. Its purge here would bundle it anew, under the name beside this one."""
-    bundle = await write_bundle(database, deletion_id, folder / "prepared", made_at=clock(), renew=_nothing_to_renew)
+    prepared = folder / "prepared"
+    await in_thread(partial(prepared.mkdir, exist_ok=True))
+    bundle = await write_bundle(database, deletion_id, prepared, made_at=clock(), renew=_nothing_to_renew)
     async with database.write() as tx:
         if await count_closure(tx, deletion_id) == bundle.standing:
             await tx.execute(
