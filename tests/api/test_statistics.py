@@ -265,7 +265,8 @@ async def test_the_statements_are_those_of_this_process_the_dearest_first(statis
     for _ in range(3):
         await statistics.client.get("/me")
     report = await statistics.get("statements", limit=1000)
-    assert len(report["items"]) == report["statements"]
+    # Other tests ran in this process, too.
+    assert len(report["items"]) == min(report["statements"], 1000)
     assert "one process" in report["remark"]
     found = next(row for row in report["items"] if row["statement"] == "accounts.find_session")
     assert found["runs"] >= 4
