@@ -1,6 +1,6 @@
 """The statements of forms and their messages."""
 
-from sqlalchemy import and_, bindparam, insert, select, union, update
+from sqlalchemy import and_, bindparam, insert, or_, select, union, update
 
 from holdfast.db.include_deleted import with_deleted
 from holdfast.db.listing import Listing
@@ -16,7 +16,8 @@ from holdfast.db.statements import (
 )
 from holdfast.db.tables import form_messages, forms, project_list, users
 from holdfast.features.forms.types import Form, FormAccess, FormMessage
-from holdfast.features.groups.queries import role_of_actor, staff_seats_of_actor
+from holdfast.features.groups.queries import groups_of_actor, role_of_actor, staff_seats_of_actor
+from holdfast.features.groups.types import STAFF_ROLES
 
 _form_id = bindparam("form_id", type_=forms.c.id.type)
 _actor_id = bindparam("actor_id", type_=users.c.u_id.type)
@@ -56,6 +57,11 @@ _visible = union(
     .where(live(project_list), live(_staffed)),
 ).subquery("visible_forms")
 
+# Where a project or a user is named, its index finds few rows, and asking of each is quicker than finding all of them.
+_staffed_projects = select(project_list.c.p_id).where(
+    project_list.c.g_id.in_(groups_of_actor(*STAFF_ROLES)), live(project_list)
+)
+
 FORMS = Listing(
     "forms",
     _FORM,
@@ -72,6 +78,7 @@ FORMS = Listing(
     scopes={
         "all": None,
         "visible": forms.c.id == _visible.c.id,
+        "visible_among_few": or_(forms.c.user_id == _actor_id, forms.c.project_id.in_(_staffed_projects)),
     },
     search=contains_text(forms.c.title, "q"),
     count_select=select(forms.c.id).where(live(forms)),

@@ -92,7 +92,8 @@ async def list_forms(
     tx: Transaction, actor: Actor, page: PageRequest, *, cursor_key: bytes, **filters: Any
 ) -> Page[Form]:
     """The forms that the actor may see: their own and those of projects where they are staff; all for super admins."""
-    scope = "all" if actor.is_super_admin else "visible"
+    is_narrow = filters.get("project_id") is not None or filters.get("user_id") is not None
+    scope = "all" if actor.is_super_admin else "visible_among_few" if is_narrow else "visible"
     return await queries.FORMS.fetch_page(
         tx,
         page,

@@ -69,6 +69,11 @@ ACCEPTED: tuple[Accepted, ...] = (
         "the deletions of one object are sorted: few are deleted twice",
     ),
     Accepted(
+        r"forms\.(list|count|after)\(visible_among_few.*",
+        (*_READS, "sort"),
+        "asked only where a project or a user is named: each form of theirs is looked at",
+    ),
+    Accepted(
         r"(reviewed|approved)_orphans\..*",
         (*_READS, "sort"),
         "the seed's question what has no counterpart looks at every request; it is asked by an operator",
