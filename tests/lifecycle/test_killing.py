@@ -13,6 +13,7 @@ import pytest
 from holdfast.core.clock import utc_now
 from holdfast.db.lifecycle.bundle_file import open_bundle
 from holdfast.db.tables import deletions
+from holdfast.worker.registry import bundle_folder
 from tests.db.cascade_world import CascadeWorld
 from tests.db.consistency import find_inconsistencies
 from tests.db.rows import fetch
@@ -68,7 +69,7 @@ class Scene:
     def __init__(self, instance: Instance, root: str) -> None:
         self.database = instance.database
         self.world = World(instance.database, instance.settings)
-        self.bundles = instance.settings.resolved_bundle_dir
+        self.bundles = bundle_folder(instance.settings)
         self.root_type = _ROOTS[root]
         self.cascade = CascadeWorld()
         table = ROOT_TYPES[self.root_type]

@@ -30,6 +30,7 @@ from holdfast.features.images.references import parse_reference
 from holdfast.features.projects import service as projects
 from holdfast.features.workloads import service as workloads
 from holdfast.settings import Settings
+from holdfast.worker.registry import bundle_folder
 from tests.factories import PASSWORD_HASH, make_super_admin, make_token
 from tests.lifecycle.model import PRIMARY_KEYS, RowId, Values
 
@@ -176,13 +177,13 @@ class World:
 
     async def purge(self, deletion_id: str) -> int:
         arguments = {"deletion_id": deletion_id, "actor_id": self.root.user_id, "actor_name": self.root.username}
-        return await purge_deletion(self.database, self.settings.resolved_bundle_dir, arguments, self.clock)
+        return await purge_deletion(self.database, bundle_folder(self.settings), arguments, self.clock)
 
     async def clean_up(self, before: datetime) -> CleanupReport:
         """Purge the deletions that were made before a moment, as retention does thirty days after it."""
         arguments = {"category": "soft-deleted", "days": 30}
         later = before + timedelta(days=30)
-        return await run_cleanup(self.database, self.settings.resolved_bundle_dir, arguments, lambda: later)
+        return await run_cleanup(self.database, bundle_folder(self.settings), arguments, lambda: later)
 
     async def recover(self, deletion_id: str) -> Recovery:
         row = await self.act(deletions.get_deletion, self.root, deletion_id)
@@ -191,7 +192,7 @@ class World:
     async def write_bundles(self) -> None:
         """Write the bundles of all deletions and remove nothing, as before the database's own procedure."""
         arguments = {"category": "soft-deleted", "days": 0, "prepare_only": True}
-        await run_cleanup(self.database, self.settings.resolved_bundle_dir, arguments, self.clock)
+        await run_cleanup(self.database, bundle_folder(self.settings), arguments, self.clock)
 
     async def do(self, act: str, arguments: list[str]) -> None:
         """An act by its name, with the ids that it takes."""

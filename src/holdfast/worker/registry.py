@@ -79,7 +79,7 @@ async def resume_purges(database: Database, settings: Settings, clock: Clock) ->
 
 async def purge_deletion(database: Database, settings: Settings, arguments: dict[str, Any], clock: Clock) -> int:
     """The rows of one deletion, once its recovery bundle is verified."""
-    return await deletions.purge_deletion(database, _bundle_folder(settings), arguments, clock)
+    return await deletions.purge_deletion(database, bundle_folder(settings), arguments, clock)
 
 
 async def cleanup_soft_deleted(database: Database, settings: Settings, clock: Clock) -> int:
@@ -95,13 +95,13 @@ async def cleanup_audit_logs(database: Database, settings: Settings, clock: Cloc
 
 async def cleanup(database: Database, settings: Settings, arguments: dict[str, Any], clock: Clock) -> int:
     """What a person or the calendar asks retention for; the numbers stand in the log and in the audit log."""
-    report = await retention.run_cleanup(database, _bundle_folder(settings), arguments, clock)
+    report = await retention.run_cleanup(database, bundle_folder(settings), arguments, clock)
     _log.info("cleanup_done", **msgspec.to_builtins(report))
     return sum(report.counts.values())
 
 
-def _bundle_folder(settings: Settings) -> Path:
-    """Only the default folder is made: a named one that is not there may be a disk that is not mounted."""
+def bundle_folder(settings: Settings) -> Path:
+    """Where bundles go. Only the default folder is made here: one named may be a disk that is not mounted."""
     folder = settings.resolved_bundle_dir
     if not settings.bundle_dir:
         folder.mkdir(parents=True, exist_ok=True)
