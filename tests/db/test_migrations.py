@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from holdfast.db.address import DatabaseAddress, parse_address
 from holdfast.db.errors import SchemaDriftError
 from holdfast.db.migrate import check_schema, downgrade, migrate, schema_status
+from holdfast.db.sqlite_driver import sqlite3
 from holdfast.db.tables import metadata
 from holdfast.db.tables.views import VIEWS
 from tests.conftest import NewDatabase
@@ -87,6 +89,19 @@ async def test_two_migrations_started_together_both_succeed(empty: DatabaseAddre
     for code, revision, problems in await asyncio.gather(run(), run()):
         assert (code, revision) == (0, head), problems
     await check_schema(empty)
+
+
+async def test_a_migration_waits_for_a_process_that_writes_to_the_new_file(empty: DatabaseAddress) -> None:
+    if empty.dialect_name != "sqlite":
+        pytest.skip("a server creates the database before anybody reaches it")
+    # Not in WAL mode yet, as in the moment in which another process creates the file.
+    with closing(sqlite3.connect(empty.path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        migration = asyncio.create_task(migrate(empty))
+        _, pending = await asyncio.wait([migration], timeout=0.3)
+        writer.execute("COMMIT")
+    assert pending
+    assert not (await migration).pending
 
 
 async def test_an_empty_database_is_refused_with_what_to_run(empty: DatabaseAddress) -> None:

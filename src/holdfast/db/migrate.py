@@ -4,6 +4,7 @@ Two migrations never run at once: each takes a lock of the server (SQLite: of th
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -102,7 +103,7 @@ def _on_sqlite(address: DatabaseAddress, work: Callable[[Connection], Result], *
     @event.listens_for(engine, "connect")
     def _set_up(driver_connection: Any, record: Any) -> None:
         driver_connection.isolation_level = None
-        driver_connection.execute("PRAGMA journal_mode = WAL")
+        _use_write_ahead_log(driver_connection)
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -111,6 +112,20 @@ def _on_sqlite(address: DatabaseAddress, work: Callable[[Connection], Result], *
 
     with engine.connect() as connection:
         return work(connection)
+
+
+def _use_write_ahead_log(driver_connection: Any) -> None:
+    # While another process creates the file, SQLite refuses to change the mode at once, whatever its timeout says.
+    deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+    while True:
+        try:
+            driver_connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
 
 
 async def _connect(engine: AsyncEngine, address: DatabaseAddress) -> AsyncConnection:
