@@ -26,6 +26,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "pool_lifetime_seconds": (1, _A_YEAR_SECONDS),
     "pool_wait_seconds": (0.001, 3600),
     "statement_timeout_seconds": (0.1, 86_400),
+    "deletion_timeout_seconds": (0.1, 86_400),
     "slow_statement_seconds": (0, 86_400),
     "max_request_bytes": (1024, 1024**3),
     "idempotency_hours": (1, 24 * 366),
@@ -56,6 +57,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pool_lifetime_seconds: float = 3600
     pool_wait_seconds: float = 5
     statement_timeout_seconds: float = 30
+    deletion_timeout_seconds: float = 600
     slow_statement_seconds: float = 0.2
     max_request_bytes: int = 2 * 1024 * 1024
     idempotency_hours: int = 24

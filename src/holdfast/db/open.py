@@ -18,14 +18,13 @@ def open_database(settings: Settings) -> Database:
         lifetime_seconds=settings.pool_lifetime_seconds,
         wait_seconds=settings.pool_wait_seconds,
     )
-    slow_seconds = settings.slow_statement_seconds
-    timeout_seconds = settings.statement_timeout_seconds
     if address.dialect_name == "sqlite":
-        return SqliteDatabase(address.path, pool=pool, slow_seconds=slow_seconds)
+        return SqliteDatabase(address.path, pool=pool, slow_seconds=settings.slow_statement_seconds)
+    limits = {
+        "slow_seconds": settings.slow_statement_seconds,
+        "statement_timeout_seconds": settings.statement_timeout_seconds,
+        "deletion_timeout_seconds": settings.deletion_timeout_seconds,
+    }
     if address.dialect_name == "postgresql":
-        return PostgresqlDatabase(
-            address.dsn, pool=pool, slow_seconds=slow_seconds, statement_timeout_seconds=timeout_seconds
-        )
-    return MariadbDatabase(
-        address.connect_arguments, pool=pool, slow_seconds=slow_seconds, statement_timeout_seconds=timeout_seconds
-    )
+        return PostgresqlDatabase(address.dsn, pool=pool, **limits)
+    return MariadbDatabase(address.connect_arguments, pool=pool, **limits)

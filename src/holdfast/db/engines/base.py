@@ -182,6 +182,10 @@ class Transaction(ABC):
             raise DatabaseError(f"statement {self._failed_statement} failed in this transaction: nothing of it is kept")
 
     @abstractmethod
+    async def allow_long_statements(self) -> None:
+        """From now on each statement may take as long as one of a deletion may (`deletion_timeout_seconds`)."""
+
+    @abstractmethod
     async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
         """The rows of a statement given as text, for the catalogue and reports of `holdfast.db` and operations only."""
 
@@ -250,7 +254,7 @@ class Database(ABC):
 
     def snapshot(self) -> AbstractAsyncContextManager[Transaction]:
         """A transaction that only reads, all of whose statements see one moment, however long it lasts."""
-        return self.write(Isolation.REPEATABLE_READ)
+        return _with_long_statements(self.write(Isolation.REPEATABLE_READ))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Database"]:
@@ -260,6 +264,13 @@ class Database(ABC):
             yield self
         finally:
             await self.stop()
+
+
+@asynccontextmanager
+async def _with_long_statements(opened: AbstractAsyncContextManager[Transaction]) -> AsyncIterator[Transaction]:
+    async with opened as tx:
+        await tx.allow_long_statements()
+        yield tx
 
 
 def _decode(rows: list[Any], compiled: CompiledStatement, make: Callable[..., Row]) -> list[Row]:

@@ -84,16 +84,22 @@ class MariadbTransaction(Transaction):
 
     dialect_name = "mariadb"
 
-    def __init__(self, connection: Any, slow_seconds: float) -> None:
+    def __init__(self, connection: Any, slow_seconds: float, long_seconds: float) -> None:
         super().__init__(slow_seconds)
         self._connection = connection
+        self._long_seconds = long_seconds
+        self._before_each = ""
+
+    async def allow_long_statements(self) -> None:
+        # A setting of the session would outlive the transaction.
+        self._before_each = f"SET STATEMENT max_statement_time = {self._long_seconds:g} FOR "
 
     async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
         await self.flush()
         return await _fetch(self._connection, sql, None)
 
     async def _fetch(self, query: Statement, compiled: CompiledStatement, arguments: list[Any]) -> list[Any]:
-        return await _fetch(self._connection, compiled.sql, arguments)
+        return await _fetch(self._connection, self._before_each + compiled.sql, arguments)
 
     async def _fetch_pages(
         self, compiled: CompiledStatement, arguments: list[Any], at_most: int
@@ -107,7 +113,7 @@ class MariadbTransaction(Transaction):
             raise translated(error) from error
 
     async def _execute(self, command: Statement, compiled: CompiledStatement, arguments: list[Any]) -> int:
-        return await _run(self._connection, compiled.sql, arguments)
+        return await _run(self._connection, self._before_each + compiled.sql, arguments)
 
     async def _execute_many(self, command: Statement, compiled: CompiledStatement, arguments: list[list[Any]]) -> None:
         try:
@@ -129,16 +135,18 @@ class MariadbDatabase(ServerDatabase[Any]):
         pool: PoolSettings,
         slow_seconds: float,
         statement_timeout_seconds: float,
+        deletion_timeout_seconds: float,
         connect_timeout_seconds: float = 5,
     ) -> None:
         self._address = dict(address)
         self._slow_seconds = slow_seconds
         self._statement_timeout_seconds = statement_timeout_seconds
+        self._deletion_timeout_seconds = deletion_timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
         self.pool: Pool[Any] = Pool("mariadb", pool, connect=self._connect, close=_close, is_open=_is_open)
 
     def transaction_on(self, connection: Any) -> Transaction:
-        return MariadbTransaction(connection, self._slow_seconds)
+        return MariadbTransaction(connection, self._slow_seconds, self._deletion_timeout_seconds)
 
     async def _begin(self, connection: Any, isolation: Isolation) -> None:
         if isolation is not Isolation.READ_COMMITTED:

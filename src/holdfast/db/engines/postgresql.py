@@ -63,9 +63,17 @@ class PostgresqlTransaction(Transaction):
 
     dialect_name = "postgresql"
 
-    def __init__(self, connection: _Connection, slow_seconds: float) -> None:
+    def __init__(self, connection: _Connection, slow_seconds: float, long_seconds: float) -> None:
         super().__init__(slow_seconds)
         self._connection = connection
+        self._long_seconds = long_seconds
+
+    async def allow_long_statements(self) -> None:
+        # LOCAL: it ends with the transaction, however that ends.
+        try:
+            await self._connection.driver.execute(f"SET LOCAL statement_timeout = {int(self._long_seconds * 1000)}")
+        except _DRIVER_ERRORS as error:
+            raise translated(error) from error
 
     async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
         await self.flush()
@@ -161,18 +169,20 @@ class PostgresqlDatabase(ServerDatabase[_Connection]):
         pool: PoolSettings,
         slow_seconds: float,
         statement_timeout_seconds: float,
+        deletion_timeout_seconds: float,
         connect_timeout_seconds: float = 5,
     ) -> None:
         self._dsn = dsn
         self._slow_seconds = slow_seconds
         self._statement_timeout_seconds = statement_timeout_seconds
+        self._deletion_timeout_seconds = deletion_timeout_seconds
         self._connect_timeout_seconds = connect_timeout_seconds
         self.pool: Pool[_Connection] = Pool(
             "postgresql", pool, connect=self._connect, close=_close, is_open=lambda held: not held.driver.is_closed()
         )
 
     def transaction_on(self, connection: _Connection) -> Transaction:
-        return PostgresqlTransaction(connection, self._slow_seconds)
+        return PostgresqlTransaction(connection, self._slow_seconds, self._deletion_timeout_seconds)
 
     async def _begin(self, connection: _Connection, isolation: Isolation) -> None:
         await self.run(connection, f"BEGIN ISOLATION LEVEL {isolation}")

@@ -54,6 +54,9 @@ class SqliteTransaction(Transaction):
         self._connection = connection
         self._thread = thread
 
+    async def allow_long_statements(self) -> None:
+        """SQLite has no limit for a statement."""
+
     async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
         await self.flush()
         rows: list[tuple[Any, ...]] = await self._run(lambda: self._connection.execute(sql).fetchall(), heavy=True)

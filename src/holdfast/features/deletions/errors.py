@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.core.errors import ConflictError, ForbiddenError, HoldfastError, NotFoundError
+from holdfast.core.errors import ConflictError, ForbiddenError, HoldfastError, NotFoundError, UnavailableError
 
 
 class PlanRequiredError(HoldfastError):
@@ -63,6 +63,21 @@ class HandOverForbiddenError(ForbiddenError):
     def __init__(self) -> None:
         super().__init__(
             "only super administrators hand a user's things over; leave hand_over_to out, or ask one of them"
+        )
+
+
+class DeletionTimeoutError(UnavailableError):
+    """A statement of a deletion or restore ran into `HOLDFAST_DELETION_TIMEOUT_SECONDS`; the transaction is undone.
+
+    The same request ends the same way, so it names no time to come back.
+    """
+
+    code = "deletion_timeout"
+
+    def __init__(self, outcome: str) -> None:
+        super().__init__(
+            f"this takes longer than HOLDFAST_DELETION_TIMEOUT_SECONDS, so {outcome}; whoever runs the server can raise"
+            " that limit"
         )
 
 

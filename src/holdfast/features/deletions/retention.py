@@ -175,6 +175,7 @@ async def _prepare(database: Database, folder: Path, deletion_id: str, clock: Cl
     await in_thread(partial(prepared.mkdir, exist_ok=True))
     bundle = await write_bundle(database, deletion_id, prepared, made_at=clock(), renew=_nothing_to_renew)
     async with database.write() as tx:
+        await tx.allow_long_statements()
         if await count_closure(tx, deletion_id) == bundle.standing:
             await tx.execute(
                 queries.SET_BUNDLE,

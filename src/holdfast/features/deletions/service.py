@@ -13,7 +13,7 @@ from holdfast.core.pages import Page, PageRequest
 from holdfast.core.versions import require_version
 from holdfast.db import jobs
 from holdfast.db.engines.base import Transaction
-from holdfast.db.errors import SerializationError
+from holdfast.db.errors import SerializationError, StatementTimeoutError
 from holdfast.db.lifecycle import trash
 from holdfast.db.lifecycle.graph import GRAPH
 from holdfast.db.lifecycle.plan import Root, lock_root, root_of
@@ -27,6 +27,7 @@ from holdfast.features.deletions.errors import (
     DeletionForbiddenError,
     DeletionNotFoundError,
     DeletionProtectedError,
+    DeletionTimeoutError,
     PlanChangedError,
     PlanRequiredError,
     PurgeRefusedError,
@@ -76,23 +77,17 @@ async def delete(
 ) -> Deleted:
     """Soft-delete a thing and all that hangs on it, as one deletion; `kept_days` from now it may be purged.
 
-    More than the thing itself takes the plan's token, and every decision of the plan an answer.
+    More than the thing itself takes the plan's token, and every decision of the plan an answer. Its statements may take
+    as long as `deletion_timeout_seconds` each; over that DeletionTimeoutError, and nothing is marked.
     """
     root = root_of(type, id)
-    found = await _lock(tx, actor, root, wish)
-    plan = await make_plan(tx, root, found, plan_key)
-    _require_consent(plan, wish)
-    if wish.hand_over_to is not None:
-        await _hand_over(tx, actor, root, wish.hand_over_to, clock)
-        plan = await make_plan(tx, root, found, plan_key)
-    deletion_id = new_long_id()
-    counts = await trash.mark(tx, root, deletion_id, clock())
-    is_protected = await tx.fetch_count(queries.COUNT_PROTECTED_MARKED, deletion_id=deletion_id)
-    if counts != plan.counts or is_protected:
-        # Somebody made, removed or protected a row beneath since it was counted: counted again, the plan tells.
-        raise SerializationError("what would go changed at the same moment; try again", retry_after_seconds=1)
-    await _record(tx, actor, plan, found, deletion_id, reason=wish.reason, kept_days=kept_days, clock=clock)
-    return Deleted(deletion_id=deletion_id, counts=counts)
+    await tx.allow_long_statements()
+    try:
+        return await _delete(tx, actor, root, wish, plan_key=plan_key, kept_days=kept_days, clock=clock)
+    except StatementTimeoutError as error:
+        raise DeletionTimeoutError(
+            "nothing was deleted: delete its parts first, such as the projects of a group"
+        ) from error
 
 
 async def list_deletions(
@@ -116,9 +111,16 @@ async def get_deletion(tx: Transaction, actor: Actor, deletion_id: str) -> Delet
 async def restore(
     tx: Transaction, actor: Actor, deletion_id: str, *, rename: bool = False, clock: Clock = utc_now
 ) -> Restored:
-    """Undo a deletion in one transaction. `rename` gives free names to what comes back to a taken one."""
-    deletion = await _get_deletion(tx, actor, deletion_id, queries.LOCK_DELETION)
-    return await restores.restore(tx, actor, deletion, rename=rename, clock=clock)
+    """Undo a deletion in one transaction. `rename` gives free names to what comes back to a taken one.
+
+    Its statements may take as long as those of the deletion.
+    """
+    await tx.allow_long_statements()
+    try:
+        deletion = await _get_deletion(tx, actor, deletion_id, queries.LOCK_DELETION)
+        return await restores.restore(tx, actor, deletion, rename=rename, clock=clock)
+    except StatementTimeoutError as error:
+        raise DeletionTimeoutError("nothing was restored") from error
 
 
 async def request_purge(tx: Transaction, actor: Actor, deletion_id: str, *, clock: Clock = utc_now) -> DeletionRow:
@@ -144,6 +146,25 @@ async def request_purge(tx: Transaction, actor: Actor, deletion_id: str, *, cloc
         clock=clock,
     )
     return deletion
+
+
+async def _delete(
+    tx: Transaction, actor: Actor, root: Root, wish: Wish, *, plan_key: bytes, kept_days: int, clock: Clock
+) -> Deleted:
+    found = await _lock(tx, actor, root, wish)
+    plan = await make_plan(tx, root, found, plan_key)
+    _require_consent(plan, wish)
+    if wish.hand_over_to is not None:
+        await _hand_over(tx, actor, root, wish.hand_over_to, clock)
+        plan = await make_plan(tx, root, found, plan_key)
+    deletion_id = new_long_id()
+    counts = await trash.mark(tx, root, deletion_id, clock())
+    is_protected = await tx.fetch_count(queries.COUNT_PROTECTED_MARKED, deletion_id=deletion_id)
+    if counts != plan.counts or is_protected:
+        # Somebody made, removed or protected a row beneath since it was counted: counted again, the plan tells.
+        raise SerializationError("what would go changed at the same moment; try again", retry_after_seconds=1)
+    await _record(tx, actor, plan, found, deletion_id, reason=wish.reason, kept_days=kept_days, clock=clock)
+    return Deleted(deletion_id=deletion_id, counts=counts)
 
 
 async def _lock(tx: Transaction, actor: Actor, root: Root, wish: Wish) -> RootAccess:
