@@ -12,11 +12,12 @@ from pathlib import Path
 from bench import deletion, purging
 from bench.courses import Together
 from bench.measure import BRIEF, THOROUGH, Comparison, Effort, compare, limit_side, server_side, statements_of
+from bench.peers import FASTAPI
 from bench.population import FULL, QUICK, Populated, Population
 from bench.processes import Driven, driven, memory_mib
 from bench.report import Figure, Report
 from bench.scenarios import Scenario, scenarios
-from bench.stand import ADMIN_PASSWORD, ENGINES, Server, Stand, load_process, loaded_stand, peer_is_installed, serving
+from bench.stand import ADMIN_PASSWORD, ENGINES, Server, Stand, load_process, loaded_stand, serving
 from tests.servers import EngineMissingError
 
 _MOST_STATEMENTS = 4
@@ -116,11 +117,11 @@ def _of_limit(engine: str, scenario: Scenario, measured: Comparison) -> Figure:
 
 
 def _measure_peer(stand: Stand, population: Population, effort: Effort, report: Report) -> None:
-    if not peer_is_installed():
-        report.note("P1s: left out, the peer needs `pip install 'holdfast[bench]'`")
+    if not FASTAPI.is_installed:
+        report.note(f"P1s: {FASTAPI.how_to_install}")
         return
     chosen, _ = asyncio.run(stand.usable([each for each in scenarios(population) if each.target == "P1"]))
-    with load_process(chosen, stand.folder) as load, stand.holdfast() as server, stand.peer() as peer:
+    with load_process(chosen, stand.folder) as load, stand.holdfast() as server, stand.peer(FASTAPI) as peer:
         for scenario in chosen:
             product, other = server_side(server, load, scenario), server_side(peer, load, scenario)
             measured = compare(stand, scenario, product=product, other=other, effort=effort)

@@ -2,7 +2,6 @@
 
 import asyncio
 import http.client
-import importlib.util
 import pickle
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import httpx
 import psycopg
 
+from bench.peers import Peer
 from bench.population import Populated, load
 from bench.processes import Driven, cpu_seconds, driven, started
 from bench.recording import record, to_wire
@@ -93,11 +93,10 @@ class Stand:
             yield server
 
     @contextmanager
-    def peer(self) -> Iterator["Server"]:
-        """The FastAPI and SQLAlchemy ORM application of `bench.peer` on the same SQLite file."""
-        command = [sys.executable, "-m", "bench.peer"]
-        environment = {"BENCH_PEER_DATABASE": str(self._driver_address())}
-        with serving(command, environment, self.folder / "peer.log", ready="/readyz") as server:
+    def peer(self, peer: Peer) -> Iterator["Server"]:
+        """A peer on the same database."""
+        environment = {"BENCH_PEER_DATABASE": self.database_url}
+        with serving(peer.command, environment, self.folder / f"{peer.name}.log", ready="/readyz") as server:
             yield server
 
     @asynccontextmanager
@@ -187,11 +186,6 @@ def serving(command: list[str], environment: dict[str, str], log: Path, *, ready
                 raise RuntimeError(f"{command} is not ready; its log ends with\n{log.read_text()[-4000:]}")
             time.sleep(0.005)
         yield Server(process.pid, port, time.perf_counter() - begun)
-
-
-def peer_is_installed() -> bool:
-    """Whether the optional packages of the peer are there."""
-    return all(importlib.util.find_spec(name) for name in ("fastapi", "aiosqlite"))
 
 
 def _answers(port: int, path: str) -> bool:

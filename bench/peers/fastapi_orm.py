@@ -1,25 +1,33 @@
-"""The peer of P1s: the same reads as FastAPI and the SQLAlchemy ORM are usually written, on the same SQLite file.
+"""FastAPI and the SQLAlchemy ORM: the peer of P1s on SQLite, and one of the peers on all engines.
 
-An async session for each request, eager loading with `selectinload`, pydantic response models, a token look-up as a
-dependency, one uvicorn process with uvloop and httptools. `python -m bench.peer`.
+An async session for each request, eager loading with `selectinload`, pydantic models, a token look-up as a dependency,
+one uvicorn process with uvloop and httptools; aiosqlite, asyncpg and asyncmy. `python -m bench.peers.fastapi_orm`.
 """
 
 import hashlib
 import os
+import secrets
 from collections.abc import AsyncIterator
-from datetime import datetime
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
 
 import uvicorn
-from fastapi import Depends, FastAPI, Header, HTTPException, Query
-from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ForeignKey, event, func, or_, select
+from fastapi import Depends, FastAPI, Header, HTTPException, Query, Request
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Integer, event, func, or_, select
+from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, joinedload, mapped_column, relationship, selectinload
 
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "mariadb": "mariadb+asyncmy"}
+# As many as the load has connections by default, so that none is opened and closed again under it.
+_DATABASE_CONNECTIONS = 16
+
 
 class Base(DeclarativeBase):
-    """All models; every table of the benchmark can be deleted softly."""
+    """All models; the tables of the product have more columns, which have defaults or are not asked for."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: DateTime(timezone=True), dict[str, Any]: JSON()}
 
 
 class User(Base):
@@ -28,7 +36,7 @@ class User(Base):
     username: Mapped[str]
     full_name: Mapped[str | None]
     email: Mapped[str | None]
-    deletion_id: Mapped[str]
+    deletion_id: Mapped[str] = mapped_column(default="")
     memberships: Mapped[list["Membership"]] = relationship(back_populates="user")
 
 
@@ -47,7 +55,7 @@ class Group(Base):
     g_id: Mapped[str] = mapped_column(primary_key=True)
     group_name: Mapped[str]
     description: Mapped[str | None]
-    deletion_id: Mapped[str]
+    deletion_id: Mapped[str] = mapped_column(default="")
 
 
 class Membership(Base):
@@ -56,7 +64,7 @@ class Membership(Base):
     g_id: Mapped[str] = mapped_column(ForeignKey("group_list.g_id"), primary_key=True)
     role: Mapped[str]
     created_at: Mapped[datetime]
-    deletion_id: Mapped[str]
+    deletion_id: Mapped[str] = mapped_column(default="")
     user: Mapped[User] = relationship(back_populates="memberships")
     group: Mapped[Group] = relationship()
 
@@ -66,7 +74,7 @@ class Project(Base):
     p_id: Mapped[str] = mapped_column(primary_key=True)
     g_id: Mapped[str] = mapped_column(ForeignKey("group_list.g_id"))
     project_name: Mapped[str]
-    deletion_id: Mapped[str]
+    deletion_id: Mapped[str] = mapped_column(default="")
 
 
 class Form(Base):
@@ -80,7 +88,7 @@ class Form(Base):
     status: Mapped[str]
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
-    deletion_id: Mapped[str]
+    deletion_id: Mapped[str] = mapped_column(default="")
     user: Mapped[User] = relationship()
     project: Mapped[Project | None] = relationship()
     messages: Mapped[list["Message"]] = relationship(order_by="Message.created_at")
@@ -93,8 +101,32 @@ class Message(Base):
     user_id: Mapped[str] = mapped_column(ForeignKey("users.u_id"))
     content: Mapped[str]
     created_at: Mapped[datetime]
-    deletion_id: Mapped[str]
+    deletion_id: Mapped[str] = mapped_column(default="")
     user: Mapped[User] = relationship()
+
+
+class AuditLog(Base):
+    __tablename__ = "audit_logs"
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.u_id"))
+    actor_name: Mapped[str]
+    action: Mapped[str]
+    resource_type: Mapped[str]
+    resource_id: Mapped[str]
+    resource_label: Mapped[str | None]
+    g_id: Mapped[str | None]
+    new_data: Mapped[dict[str, Any]]
+    ip_address: Mapped[str | None]
+    user_agent: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+class NewForm(BaseModel):
+    title: Annotated[str, Field(min_length=1, max_length=255)]
+    description: Annotated[str | None, Field(max_length=10_000)] = None
+    project_id: Annotated[str | None, Field(max_length=20)] = None
+    tag: Annotated[str | None, Field(max_length=100)] = None
+    message: Annotated[str | None, Field(min_length=1, max_length=10_000)] = None
 
 
 class Shown(BaseModel):
@@ -159,17 +191,24 @@ class GroupPage(BaseModel):
     limit: int
 
 
-engine = create_async_engine(f"sqlite+aiosqlite:///{os.environ.get('BENCH_PEER_DATABASE', ':memory:')}")
+_url = make_url(os.environ["BENCH_PEER_DATABASE"])
+engine = create_async_engine(
+    _url.set(drivername=_DRIVERS[_url.get_backend_name()]), pool_size=_DATABASE_CONNECTIONS, max_overflow=0
+)
 new_session = async_sessionmaker(engine, expire_on_commit=False)
 app = FastAPI()
 
 
-@event.listens_for(engine.sync_engine, "connect")
-def _prepare(connection: Any, record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA cache_size = -16000")
-    cursor.close()
+if engine.dialect.name == "sqlite":
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _prepare(connection: Any, record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA cache_size = -16000")
+        # Writers wait for each other; the default gives up after five seconds.
+        cursor.execute("PRAGMA busy_timeout = 30000")
+        cursor.close()
 
 
 async def session() -> AsyncIterator[AsyncSession]:
@@ -184,7 +223,11 @@ Session = Annotated[AsyncSession, Depends(session)]
 async def current_user(opened: Session, authorization: Annotated[str, Header()]) -> User:
     """The user of the bearer token."""
     digest = hashlib.sha256(authorization.removeprefix("Bearer ").encode()).hexdigest()
-    query = select(Token).options(joinedload(Token.user)).where(Token.token_hash == digest, Token.revoked_at.is_(None))
+    query = (
+        select(Token)
+        .options(joinedload(Token.user))
+        .where(Token.token_hash == digest, Token.revoked_at.is_(None), Token.expires_at > datetime.now(UTC))
+    )
     token = await opened.scalar(query)
     if token is None or token.user.deletion_id:
         raise HTTPException(401)
@@ -208,10 +251,7 @@ async def list_forms(
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
 ) -> FormPage:
     conditions = [Form.deletion_id == ""]
-    is_super = await opened.scalar(
-        select(Membership.role).where(Membership.u_id == user.u_id, Membership.g_id == "super_group")
-    )
-    if is_super != "admin":
+    if await role_in(opened, user, "super_group") != "admin":
         staffed = select(Membership.g_id).where(
             Membership.u_id == user.u_id, Membership.deletion_id == "", Membership.role.in_(("admin", "manager"))
         )
@@ -237,6 +277,37 @@ async def list_forms(
     return FormPage(items=items, total=total or 0, page=page, limit=limit)
 
 
+@app.post("/api/v1/forms", status_code=201)
+async def open_form(opened: Session, user: CurrentUser, request: Request, new: NewForm) -> ShownForm:
+    project = None
+    if new.project_id is not None:
+        project = await opened.scalar(select(Project).where(Project.p_id == new.project_id, Project.deletion_id == ""))
+        if project is None or not await may_ask(opened, user, project):
+            raise HTTPException(404)
+    now = datetime.now(UTC)
+    fields = new.model_dump(exclude={"message"})
+    form = Form(id=new_id(), user=user, project=project, status="Pending", created_at=now, updated_at=now, **fields)
+    form.messages = []
+    if new.message is not None:
+        form.messages.append(Message(id=new_id(), user=user, content=new.message, created_at=now))
+    entry = AuditLog(
+        user_id=user.u_id,
+        actor_name=user.username,
+        action="CREATE",
+        resource_type="form",
+        resource_id=form.id,
+        resource_label=form.title,
+        g_id=None if project is None else project.g_id,
+        new_data=new.model_dump(),
+        ip_address=None if request.client is None else request.client.host,
+        user_agent=request.headers.get("user-agent"),
+        created_at=now,
+    )
+    opened.add_all((form, entry))
+    await opened.commit()
+    return ShownForm.model_validate(form)
+
+
 @app.get("/api/v1/users/{u_id}/groups")
 async def list_groups(
     opened: Session,
@@ -259,6 +330,25 @@ async def list_groups(
     memberships = (await opened.scalars(query)).all()
     items = [ShownMembership.model_validate(membership) for membership in memberships]
     return GroupPage(items=items, total=total or 0, page=page, limit=limit)
+
+
+async def role_in(opened: AsyncSession, user: User, g_id: str) -> str | None:
+    """The role of a user in a group."""
+    return await opened.scalar(
+        select(Membership.role).where(
+            Membership.u_id == user.u_id, Membership.g_id == g_id, Membership.deletion_id == ""
+        )
+    )
+
+
+async def may_ask(opened: AsyncSession, user: User, project: Project) -> bool:
+    """Whether a user may open forms of a project: the members of its group and super administrators."""
+    return bool(await role_in(opened, user, project.g_id)) or await role_in(opened, user, "super_group") == "admin"
+
+
+def new_id() -> str:
+    """An id for a row."""
+    return secrets.token_urlsafe(16)[:21]
 
 
 if __name__ == "__main__":
