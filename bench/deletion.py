@@ -162,6 +162,7 @@ def _compared(name: str, pairs: list[tuple[float, float]]) -> Comparison:
         other_ms=1000 * median(theirs for _, theirs in pairs),
         ratio=median(ratios),
         spread=(min(ratios), max(ratios)),
+        rounds=tuple((1000 * ours, 1000 * theirs) for ours, theirs in pairs),
     )
 
 

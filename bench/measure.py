@@ -1,6 +1,7 @@
 """The measuring itself: rounds in which the product and what it is compared with take turns, so that drift cancels."""
 
 import re
+import time
 from collections.abc import Callable
 from statistics import median
 
@@ -11,6 +12,7 @@ from bench.scenarios import Scenario
 from bench.stand import Server, Stand
 
 _STATEMENTS = re.compile(rb"^holdfast_statements_total\{.*\} (\S+)$", re.MULTILINE)
+_COUNTED_TIMES, _BETWEEN_COUNTS_SECONDS = 5, 0.1
 
 
 class Effort(msgspec.Struct, frozen=True):
@@ -36,7 +38,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds of the product and of the other side, by the median of the rounds: CPU time per request, but time
     on the clock for what `bench.deletion` and `bench.purging` compare, where the database's part is not told.
 
-    `ratio` is the median of the rounds' own ratios, product to other; `spread` their least and greatest.
+    `ratio` is the median of the rounds' own ratios, product to other; `spread` their least and greatest. `rounds` holds
+    the milliseconds of both sides in each round, where sides take turns.
     """
 
     scenario: str
@@ -47,6 +50,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     spread: tuple[float, float]
     product_database_ms: float | None = None
     other_database_ms: float | None = None
+    rounds: tuple[tuple[float, float], ...] = ()
 
 
 def limit_side(limit: Driven, scenario: Scenario) -> Side:
@@ -81,15 +85,23 @@ def compare(stand: Stand, scenario: Scenario, *, product: Side, other: Side, eff
         other_database_ms=1000 * median(theirs[1] for _, theirs in rounds),
         ratio=median(ratios),
         spread=(min(ratios), max(ratios)),
+        rounds=tuple((1000 * ours[0], 1000 * theirs[0]) for ours, theirs in rounds),
     )
 
 
 def statements_of(server: Server, do_request: Callable[[], object]) -> int:
-    """How many statements one request runs, by the product's own metric."""
+    """How many statements one request runs, by the product's own metric.
+
+    The worker's are counted there, too; they can only add, so the least of several counts is the request's.
+    """
     do_request()
-    before = _statements(server)
-    do_request()
-    return _statements(server) - before
+    counts = []
+    for _ in range(_COUNTED_TIMES):
+        before = _statements(server)
+        do_request()
+        counts.append(_statements(server) - before)
+        time.sleep(_BETWEEN_COUNTS_SECONDS)
+    return min(counts)
 
 
 def _cost(stand: Stand, side: Side, count: int) -> tuple[float, float]:

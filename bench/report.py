@@ -1,15 +1,21 @@
 """Figures, their verdicts, and how they are shown and kept."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from bench.baselines import Kept, keep, read_baselines, verdict_of
+from bench.machine import Machine, this_machine
 from bench.measure import Comparison
 
 
 class Figure(msgspec.Struct, frozen=True):
-    """One measured value against its target, an upper bound unless `at_least`, or none."""
+    """One measured value against its target, an upper bound unless `at_least`, or none.
+
+    `samples` are the values of the rounds, where they are not the ratios of `measured`.
+    """
 
     target: str
     engine: str
@@ -19,19 +25,55 @@ class Figure(msgspec.Struct, frozen=True):
     unit: str
     measured: Comparison | None = None
     at_least: bool = False
+    samples: tuple[float, ...] = ()
 
     @property
     def verdict(self) -> str:
         """Whether the value keeps the bound."""
-        if self.bound is None:
-            return "no target"
-        is_met = self.value >= self.bound if self.at_least else self.value <= self.bound
-        return "met" if is_met else "missed"
+        return verdict_of(self.value, self.bound, at_least=self.at_least)
+
+    @property
+    def key(self) -> str:
+        """What the figure is kept and compared under; what its name adds in parentheses may differ between runs."""
+        return f"{self.target} {self.name.partition(' (')[0]}"
+
+    @property
+    def rounds(self) -> tuple[float, ...]:
+        """The value in each round; none where it is measured once."""
+        if self.samples or self.measured is None:
+            return self.samples
+        ratios = tuple(ours / theirs for ours, theirs in self.measured.rounds if ours and theirs)
+        # "So many times less than the other" turns the ratio around.
+        return tuple(1 / ratio for ratio in ratios) if self.unit.startswith("x less") else ratios
+
+    @property
+    def kept(self) -> Kept:
+        """The figure as a baseline of today."""
+        measured = self.measured
+        return Kept(
+            value=_short(self.value),
+            unit=self.unit,
+            bound=self.bound,
+            at_least=self.at_least,
+            rounds=tuple(_short(each) for each in self.rounds),
+            product_ms=None if measured is None else _short(measured.product_ms),
+            other_ms=None if measured is None else _short(measured.other_ms),
+            product_rounds_ms=() if measured is None else tuple(_short(ours) for ours, _ in measured.rounds),
+            taken_on=datetime.now(UTC).date().isoformat(),
+        )
 
     @property
     def shown_bound(self) -> str:
         """The bound as text."""
         return "" if self.bound is None else f"{'≥' if self.at_least else '≤'} {self.bound:g}"
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What build/bench.json holds. The machine is missing where an older version wrote it."""
+
+    figures: list[Figure]
+    notes: list[str]
+    machine: Machine | None = None
 
 
 class Report:
@@ -76,20 +118,25 @@ class Report:
         return "\n".join([*rows, *(f"- {note}" for note in self._notes)]) + "\n"
 
     def write(self, file: Path) -> None:
-        """Write all figures as JSON."""
+        """Write all figures as JSON, with the machine that they were taken on."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(_json({"figures": self._figures, "notes": self._notes}))
+        file.write_bytes(_json(Written(self._figures, self._notes, self._machine())))
 
     def save_baselines(self) -> None:
         """Keep the figures of each engine, for later runs to compare with; what was not measured stays as it was."""
-        for engine in {figure.engine for figure in self._figures}:
-            measured = {_key(figure): round(figure.value, 3) for figure in self._figures if figure.engine == engine}
-            file = self._baselines / f"{engine}.json"
-            file.write_bytes(_json(_read(file) | measured) + b"\n")
+        for engine in self._engines():
+            kept = {figure.key: figure.kept for figure in self._figures if figure.engine == engine}
+            keep(self._baselines, engine, kept, this_machine([engine]))
+
+    def _machine(self) -> Machine:
+        return this_machine(self._engines())
+
+    def _engines(self) -> list[str]:
+        return sorted({figure.engine for figure in self._figures})
 
     def _line(self, figure: Figure) -> str:
-        baseline = self._baseline_of(figure)
-        change = "" if baseline is None else f", baseline {baseline:.2f}"
+        baseline = read_baselines(self._baselines, figure.engine).figures.get(figure.key)
+        change = "" if baseline is None else f", baseline {baseline.value:.2f}"
         costs = ""
         if figure.measured is not None:
             costs = f" [{_costs(figure.measured)}]"
@@ -98,8 +145,10 @@ class Report:
             f" ({figure.shown_bound} {figure.verdict}{change}){costs}"
         )
 
-    def _baseline_of(self, figure: Figure) -> float | None:
-        return _read(self._baselines / f"{figure.engine}.json").get(_key(figure))
+
+def read_report(file: Path) -> Written:
+    """The figures of an earlier run."""
+    return msgspec.json.decode(file.read_bytes(), type=Written)
 
 
 def _costs(measured: Comparison) -> str:
@@ -113,12 +162,9 @@ def _costs(measured: Comparison) -> str:
     )
 
 
-def _read(file: Path) -> dict[str, float]:
-    return msgspec.json.decode(file.read_bytes(), type=dict[str, float]) if file.exists() else {}
-
-
-def _key(figure: Figure) -> str:
-    return f"{figure.target} {figure.name.partition(' (')[0]}"
+def _short(value: float) -> float:
+    """Four digits: the fifth of any figure is noise."""
+    return float(f"{value:.4g}")
 
 
 def _json(value: Any) -> bytes:

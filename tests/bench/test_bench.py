@@ -11,7 +11,7 @@ from bench.courses import Courses
 from bench.population import QUICK, Population
 from bench.processes import cpu_seconds
 from bench.purging import longest_seconds
-from bench.report import Figure, Report
+from bench.report import Figure
 from bench.scenarios import scenarios
 from holdfast.db.tables import container_repositories
 
@@ -50,14 +50,6 @@ def test_the_courses_have_the_rows_that_a_deletion_takes() -> None:
 def test_a_course_of_the_target_has_76_thousand_rows() -> None:
     courses = Courses(courses=1, projects=1000, user_ids=Population(QUICK).user_ids)
     assert 76_000 <= courses.rows_of_a_course < 76_200
-
-
-def test_kept_figures_that_were_not_measured_stay(tmp_path: Path) -> None:
-    (tmp_path / "sqlite.json").write_text('{"P1 reads": 1.5, "P4 delete": 3.0}')
-    report = Report(tmp_path)
-    report.add(Figure("P4", "sqlite", "delete (76101 rows)", 0.4, 2.0, "x hard cascade"))
-    report.save_baselines()
-    assert msgspec.json.decode((tmp_path / "sqlite.json").read_bytes()) == {"P1 reads": 1.5, "P4 delete": 0.4}
 
 
 def test_the_longest_transaction_is_told_by_its_bucket() -> None:
