@@ -33,6 +33,7 @@ async def test_a_dry_run_says_per_table_what_would_go_and_changes_nothing(instan
     plan = answer.json()
     assert (plan["category"], plan["days"], plan["deletions"]) == ("soft-deleted", 38, 4)
     assert plan["counts"]["project_list"] == 1
+    assert (await client.post("/admin/cleanup/audit-logs", content=b"nothing")).status_code == 400
     answer = await client.post("/admin/cleanup/audit-logs", json={"dry_run": True})
     assert (answer.status_code, answer.json()["days"], answer.json()["counts"]) == (200, 90, {"audit_logs": 1})
     assert await states(instance.database) == before
@@ -110,7 +111,7 @@ async def test_a_cleanup_waits_for_a_purge_under_way(instance: Instance, token: 
         "UPDATE deletions SET state = 'purging', lease_token = 'another', lease_until = '2999-01-01 00:00:00.000000'"
         " WHERE id = 'D-ada'",
     )
-    await instance.client(token).post("/admin/cleanup/soft-deleted", json={})
+    assert (await instance.client(token).post("/admin/cleanup/soft-deleted")).status_code == 202
     assert await run_one(instance.database, instance.settings)
     assert ("D-course", "deleted", "") in await states(instance.database)
     assert await fetch(instance.database, "SELECT state FROM jobs") == [("waiting",)]

@@ -9,6 +9,7 @@ from holdfast.core.ids import new_long_id
 from holdfast.db.tables import container_repositories, container_tags
 from tests.api.cast import audit_entries, count_rows
 from tests.api.deletion_course import Course, delete, plan_of, restore
+from tests.db.rows import run
 from tests.factories import (
     insert_row,
     make_form,
@@ -242,3 +243,51 @@ async def test_a_message_is_deleted_on_its_own_form_only(course: Course) -> None
     other = await make_form(course.database, course.ids["student"], course.p_id)
     assert (await course.root.delete(f"/forms/{other}/messages/{message_id}")).status_code == 404
     assert (await course.root.delete(path)).status_code == 200
+
+
+async def test_a_state_that_is_none_is_refused_by_the_name_of_its_parameter(course: Course) -> None:
+    refused = await course.root.get("/deletions", params={"state": "bogus"})
+    assert refused.status_code == 400
+    problem = refused.json()
+    assert [(each["field"], each["in"]) for each in problem["errors"]] == [("state", "query")]
+    assert "state_is" not in refused.text
+    assert "'bogus'" in problem["detail"]
+
+
+async def test_a_restore_without_a_body_is_a_restore_without_wishes(course: Course) -> None:
+    deleted = await delete(course.head, f"/projects/{course.p_id}", "project", course.p_id)
+    path = f"/deletions/{deleted['deletion_id']}/restore"
+    answer = await course.head.post(path)
+    assert (answer.status_code, answer.json()["counts"]) == (200, deleted["counts"])
+    assert (await course.head.post(path, json=None, headers={"Content-Type": "application/json"})).json() == {
+        "deletion_id": deleted["deletion_id"],
+        "counts": {},
+        "renamed": [],
+    }
+    assert (await course.head.post(path, json=[])).status_code == 400
+
+
+async def test_counts_say_what_a_purge_has_removed_so_far(course: Course) -> None:
+    deleted = await delete(course.root, f"/projects/{course.p_id}", "project", course.p_id)
+    path, counts = f"/deletions/{deleted['deletion_id']}", deleted["counts"]
+
+    async def seen_with(**values: str) -> dict[str, Any]:
+        changes = ", ".join(f"{name} = {value}" for name, value in values.items())
+        await run(course.database, f"UPDATE deletions SET {changes} WHERE id = '{deleted['deletion_id']}'")
+        found: dict[str, Any] = (await course.root.get(path)).json()
+        return found
+
+    assert (await course.root.get(path)).json()["removed_counts"] is None
+    # The bundle is being written: everything is still there.
+    found = await seen_with(state="'purging'", lease_token="'worker'")
+    assert (found["planned_counts"], found["actual_counts"], found["removed_counts"]) == (counts, counts, None)
+    found = await seen_with(bundle_verified_at="created_at", actual_counts="'{}'")
+    assert (found["planned_counts"], found["removed_counts"]) == (counts, {})
+    found = await seen_with(lease_token="'call-1'")
+    assert found["removed_counts"] is None
+    found = await seen_with(state="'failed'", lease_token="NULL", actual_counts="'{\"project_list\": 1}'")
+    assert found["removed_counts"] == {"project_list": 1}
+    found = await seen_with(state="'purged'", bundle_verified_at="NULL")
+    assert found["removed_counts"] == {"project_list": 1}
+    listed = (await course.root.get("/deletions")).json()["items"]
+    assert [each["removed_counts"] for each in listed] == [{"project_list": 1}]

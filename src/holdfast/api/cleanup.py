@@ -19,7 +19,7 @@ _AuditDays = Annotated[int, msgspec.Meta(ge=1, le=36_500)]
 _COUNTED = ResponseSpec(CleanupReport, generate_examples=False, description="Counted, with dry_run; nothing is changed")
 
 
-class CleanSoftDeleted(msgspec.Struct, forbid_unknown_fields=True):
+class CleanSoftDeleted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`days` is the retention of the settings where it is left out.
 
     `dry_run` only counts. `prepare_only` writes the recovery bundles and removes nothing, so that the database's own
@@ -31,12 +31,16 @@ class CleanSoftDeleted(msgspec.Struct, forbid_unknown_fields=True):
     prepare_only: bool = False
 
 
-class CleanAuditLogs(msgspec.Struct, forbid_unknown_fields=True):
+class CleanAuditLogs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """As for deleted rows; the days are at least 1."""
 
     days: _AuditDays | None = None
     dry_run: bool = False
     prepare_only: bool = False
+
+
+_DELETED_BY_THE_SETTINGS = CleanSoftDeleted()
+_AUDIT_BY_THE_SETTINGS = CleanAuditLogs()
 
 
 @post(
@@ -46,7 +50,7 @@ class CleanAuditLogs(msgspec.Struct, forbid_unknown_fields=True):
     responses={200: _COUNTED},
 )
 async def cleanup_soft_deleted(
-    request: ApiRequest, data: JSONBody[CleanSoftDeleted]
+    request: ApiRequest, data: JSONBody[CleanSoftDeleted] = _DELETED_BY_THE_SETTINGS
 ) -> Response[CleanupAsked | CleanupReport]:
     """202 with the job that does it; with `dry_run` 200 and what would go, per table."""
     days = settings_of(request).retention_deleted_days if data.days is None else data.days
@@ -60,7 +64,7 @@ async def cleanup_soft_deleted(
     responses={200: _COUNTED},
 )
 async def cleanup_audit_logs(
-    request: ApiRequest, data: JSONBody[CleanAuditLogs]
+    request: ApiRequest, data: JSONBody[CleanAuditLogs] = _AUDIT_BY_THE_SETTINGS
 ) -> Response[CleanupAsked | CleanupReport]:
     """202 with the job that does it; with `dry_run` 200 and how many would go."""
     days = settings_of(request).retention_audit_days if data.days is None else data.days

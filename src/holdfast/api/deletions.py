@@ -31,10 +31,13 @@ StateFilter = Annotated[
 ]
 
 
-class RestoreDeletion(msgspec.Struct, forbid_unknown_fields=True):
+class RestoreDeletion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`rename` gives a free name to a user or a config file that comes back to a taken one."""
 
     rename: bool = False
+
+
+_AS_IT_WAS = RestoreDeletion()
 
 
 @get("/", summary="Your deletions, newest first; all for super administrators")
@@ -77,8 +80,13 @@ async def get_deletion(request: ApiRequest, deletion_id: PathId) -> Response[Del
     summary="Bring back exactly what a deletion took",
     opt=budget(40, repeated=("deletions.count_marked", "deletions.find_*")),
 )
-async def restore_deletion(request: ApiRequest, deletion_id: PathId, data: JSONBody[RestoreDeletion]) -> Restored:
-    """409 with `conflicts` while a parent is deleted, a name is taken, or a project's quota is used up."""
+async def restore_deletion(
+    request: ApiRequest, deletion_id: PathId, data: JSONBody[RestoreDeletion] = _AS_IT_WAS
+) -> Restored:
+    """409 with `conflicts` while a parent is deleted, a name is taken, or a project's quota is used up.
+
+    No body means `{}`.
+    """
     return await _door.write(request, lambda tx, actor: deletions.restore(tx, actor, deletion_id, rename=data.rename))
 
 

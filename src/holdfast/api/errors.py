@@ -66,7 +66,7 @@ def framework_error(request: ApiRequest, error: HTTPException) -> Response[dict[
     if isinstance(error, ValidationException):
         if _is_without_body(error.extra):
             return problem(request, status, "invalid_input", _BODY_MISSING, headers)
-        more["errors"] = _field_errors(error.extra)
+        more["errors"] = _field_errors(request, error.extra)
         if any(each["in"] == "path" for each in more["errors"]):
             # An id that no row could have names nothing.
             return problem(request, 404, "not_found", f"there is no {request.url.path}")
@@ -95,18 +95,27 @@ def _is_without_body(extra: Any) -> bool:
     )
 
 
-def _field_errors(extra: Any) -> list[dict[str, str]]:
+def _field_errors(request: ApiRequest, extra: Any) -> list[dict[str, str]]:
     if not isinstance(extra, list):
         return []
     return [
         {
-            "field": str(each.get("key", "")),
+            "field": _sent_name(request, str(each.get("key", ""))),
             "in": _source(each.get("source")),
             "reason": plain_reason(str(each.get("message", ""))),
         }
         for each in extra
         if isinstance(each, dict)
     ]
+
+
+def _sent_name(request: ApiRequest, key: str) -> str:
+    """What the caller knows a parameter by: the framework names it as the route's function does."""
+    handler = request.scope.get("route_handler")
+    parameters = {} if handler is None else handler.parsed_fn_signature.parameters
+    field = parameters.get(key)
+    declared = None if field is None else field.kwarg_definition
+    return getattr(declared, "name", None) or key
 
 
 def _source(source: Any) -> str:

@@ -30,6 +30,7 @@ _FIELDS = (
     "reason",
     "created_at",
     "rows",
+    "removed",
     "purge_after",
     "failure",
     "purged_with",
@@ -150,12 +151,17 @@ def _show(server: Server, deletion: dict[str, Any]) -> None:
     server.show(deletion if server.as_json else _for_people(deletion), _FIELDS)
     if not server.as_json:
         terminal.print_sentence("")
-        counts = _counts(deletion)
-        terminal.print_table([{"table": name, "rows": number} for name, number in counts.items()], ("table", "rows"))
+        removed = deletion["removed_counts"]
+        rows = [
+            {"table": name, "rows": number, "removed": None if removed is None else removed.get(name, 0)}
+            for name, number in _counts(deletion).items()
+        ]
+        terminal.print_table(rows, ("table", "rows") if removed is None else ("table", "rows", "removed"))
 
 
 def _counts(deletion: Row) -> dict[str, int]:
-    counts: dict[str, int] = deletion["actual_counts"] or deletion["planned_counts"]
+    # What is removed so far would look like less and less of it while a purge runs.
+    counts: dict[str, int] = deletion["planned_counts"]
     return counts
 
 
@@ -164,6 +170,7 @@ def _for_people(deletion: Row) -> Row:
         "type": deletion["root_type"],
         "label": deletion["root_label"],
         "rows": row_count(_counts(deletion)),
+        "removed": None if deletion["removed_counts"] is None else row_count(deletion["removed_counts"]),
         "purge_after": terminal.shown(deletion["purge_after"], "created_at") or None,
     }
 
@@ -182,7 +189,8 @@ def _wait(server: Server, asked: dict[str, Any]) -> dict[str, Any]:
             if found["state"] == State.PURGED or (found["state"] == State.FAILED and is_new):
                 break
             if found["state"] == State.PURGING:
-                progress.update(task, description=f"Purging {_what(found)}")
+                removed = row_count(found["removed_counts"] or {})
+                progress.update(task, description=f"Purging {_what(found)}: {counted(removed)} removed")
             time.sleep(_SECONDS_BETWEEN_LOOKS)
     if found["state"] == State.FAILED:
         raise CommandFailedError(f"the purge failed: {found['failure']}", code="purge_failed")

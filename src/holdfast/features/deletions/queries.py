@@ -4,10 +4,27 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, Table, bindparam, case, cast, func, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Select,
+    Table,
+    and_,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    not_,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from holdfast.db.lifecycle.closure import closure_of
 from holdfast.db.lifecycle.graph import GRAPH
+from holdfast.db.lifecycle.purge import PROCEDURE_LEASE
 from holdfast.db.listing import Listing
 from holdfast.db.statements import Command, Count, Query, any_of, contains_text, live, new_value, parameters_for
 from holdfast.db.tables import (
@@ -29,6 +46,15 @@ from holdfast.features.workloads.types import STATUSES_HOLDING_GPUS
 MOST_NAMED = 20
 
 _deletion_id = bindparam("deletion_id", type_=deletions.c.id.type)
+# From the first removed row on `actual_counts` are what is gone; before there is a verified bundle, nothing is.
+_has_removed = or_(
+    deletions.c.state == "purged",
+    and_(
+        deletions.c.state.in_(("purging", "failed")),
+        deletions.c.bundle_verified_at.is_not(None),
+        not_(func.coalesce(deletions.c.lease_token, "").startswith(PROCEDURE_LEASE)),
+    ),
+)
 _DELETION = select(
     deletions.c.id,
     deletions.c.root_type,
@@ -40,6 +66,7 @@ _DELETION = select(
     deletions.c.state,
     deletions.c.planned_counts,
     deletions.c.actual_counts,
+    case((_has_removed, deletions.c.actual_counts), else_=null()).label("removed_counts"),
     deletions.c.set_null_counts,
     deletions.c.bundle_path,
     deletions.c.bundle_sha256,

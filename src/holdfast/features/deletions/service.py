@@ -262,7 +262,7 @@ async def _may_see(tx: Transaction, actor: Actor, deletion: DeletionRow) -> bool
 
 def _make_readable(actor: Actor, deletion: DeletionRow) -> DeletionRow:
     """The counts as numbers, and without the server's paths for who does not run it."""
-    for name in ("planned_counts", "actual_counts", "set_null_counts"):
+    for name in ("planned_counts", "actual_counts", "removed_counts", "set_null_counts"):
         value: Any = getattr(deletion, name)
         if isinstance(value, msgspec.Raw):
             setattr(deletion, name, msgspec.json.decode(value))

@@ -75,6 +75,11 @@ class Restored(msgspec.Struct, frozen=True):
 class DeletionRow(msgspec.Struct):
     """A deletion. `state` is `deleted`, `restored`, `purging`, `purged` or `failed` (`failure` says why).
 
+    `planned_counts` are the rows that it took; once its purge removes rows, all that the purge takes, with what lay
+    deleted beneath. `actual_counts` are those that it has marked, then those that it has removed. `removed_counts` are
+    what is gone for good, and null where nothing is, or where the database's own procedure is at it, which keeps no
+    count.
+
     `purge_after` is when retention may remove it. `purged_with` is the deletion above it that took its last rows.
     `bundle_path` is for super administrators. It is not frozen, because that is taken out for others.
     """
@@ -89,6 +94,7 @@ class DeletionRow(msgspec.Struct):
     state: str
     planned_counts: dict[str, int]
     actual_counts: dict[str, int] | None
+    removed_counts: dict[str, int] | None
     set_null_counts: dict[str, int] | None
     bundle_path: str | None
     bundle_sha256: str | None
