@@ -293,12 +293,12 @@ async def open_form(opened: Session, user: CurrentUser, request: Request, new: N
     entry = AuditLog(
         user_id=user.u_id,
         actor_name=user.username,
-        action="CREATE",
+        action="create",
         resource_type="form",
         resource_id=form.id,
         resource_label=form.title,
         g_id=None if project is None else project.g_id,
-        new_data=new.model_dump(),
+        new_data={**new.model_dump(), "status": form.status},
         ip_address=None if request.client is None else request.client.host,
         user_agent=request.headers.get("user-agent"),
         created_at=now,
@@ -323,7 +323,7 @@ async def list_groups(
     total = await opened.scalar(select(func.count()).select_from(joined.subquery()))
     query = (
         joined.options(selectinload(Membership.group))
-        .order_by(Membership.created_at)
+        .order_by(Group.group_name, Group.g_id)
         .offset((page - 1) * limit)
         .limit(limit)
     )

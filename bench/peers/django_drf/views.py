@@ -51,7 +51,7 @@ class GroupsOfUser(generics.ListAPIView):
         return (
             Membership.objects.filter(user_id=u_id, deletion_id="", group__deletion_id="")
             .select_related("group")
-            .order_by("created_at")
+            .order_by("group__group_name", "group_id")
         )
 
 
@@ -79,12 +79,12 @@ def _open_form(request: Request, *, project_id: str | None, message: str | None,
         AuditLog.objects.create(
             user=user,
             actor_name=user.username,
-            action="CREATE",
+            action="create",
             resource_type="form",
             resource_id=form.id,
             resource_label=form.title,
             g_id=None if project is None else project.group_id,
-            new_data={**fields, "project_id": project_id, "message": message},
+            new_data={**fields, "project_id": project_id, "message": message, "status": form.status},
             ip_address=request.META.get("REMOTE_ADDR"),
             user_agent=request.META.get("HTTP_USER_AGENT"),
             created_at=now,
