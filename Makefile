@@ -14,10 +14,10 @@ WORKERS := 2
 CHECKED := src tests $(wildcard bench scripts)
 
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-slow test-all test-prerequisites check format bench docs lock clean
+.PHONY: help serve test test-slow test-all test-prerequisites check format bench bench-compare docs lock clean
 
 help:  ## Show what make can do here
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 serve: $(RUNTIME)  ## Start Holdfast on http://127.0.0.1:8080
 	@exec $(BIN)/holdfast serve $(ARGS)
@@ -47,6 +47,9 @@ format: $(DEVELOPMENT)  ## Format the code and repair what can be repaired
 
 bench: $(DEVELOPMENT) test-prerequisites  ## Measure against the targets
 	$(BIN)/python -m bench $(ARGS)
+
+bench-compare: $(DEVELOPMENT) test-prerequisites  ## Measure, and say what got worse since the baselines
+	$(BIN)/python -m bench.compare $(ARGS)
 
 docs: $(DEVELOPMENT)  ## Check the links of the documentation
 	$(BIN)/python scripts/check_links.py
