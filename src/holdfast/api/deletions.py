@@ -90,7 +90,12 @@ async def restore_deletion(
     return await _door.write(request, lambda tx, actor: deletions.restore(tx, actor, deletion_id, rename=data.rename))
 
 
-@post("/{deletion_id:str}/purge", status_code=202, summary="Ask for the removal of a deletion (super administrators)")
+@post(
+    "/{deletion_id:str}/purge",
+    status_code=202,
+    summary="Ask for the removal of a deletion (super administrators)",
+    opt=budget(7),
+)
 async def purge_deletion(request: ApiRequest, deletion_id: PathId) -> Response[DeletionRow]:
     """Its rows go for good, once a recovery bundle of them is written and verified; `state` tells how far it is."""
     deletion = await _door.write(request, lambda tx, actor: deletions.request_purge(tx, actor, deletion_id))

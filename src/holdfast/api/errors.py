@@ -111,9 +111,7 @@ def _field_errors(request: ApiRequest, extra: Any) -> list[dict[str, str]]:
 
 def _sent_name(request: ApiRequest, key: str) -> str:
     """What the caller knows a parameter by: the framework names it as the route's function does."""
-    handler = request.scope.get("route_handler")
-    parameters = {} if handler is None else handler.parsed_fn_signature.parameters
-    field = parameters.get(key)
+    field = request.route_handler.parsed_fn_signature.parameters.get(key)
     declared = None if field is None else field.kwarg_definition
     return getattr(declared, "name", None) or key
 

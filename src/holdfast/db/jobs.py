@@ -41,6 +41,13 @@ class Job(msgspec.Struct, frozen=True):
     lease_token: str | None
 
 
+class PendingJob(msgspec.Struct, frozen=True):
+    """A job that is asked for and not done."""
+
+    id: str
+    arguments: msgspec.Raw
+
+
 _COLUMNS = ("id", "name", "arguments", "state", "attempts", "run_at", "created_at", "updated_at")
 _now = bindparam("now", type_=jobs.c.run_at.type)
 _is_due = or_(
@@ -79,6 +86,13 @@ _SETTLE = Command(
     ),
 )
 _RENEW = Command("jobs.renew", update(jobs).where(_held).values(parameters_for(jobs, "lease_until", "updated_at")))
+_FIND_PENDING = Query(
+    "jobs.find_pending",
+    select(jobs.c.id, jobs.c.arguments).where(
+        jobs.c.name == bindparam("name", type_=jobs.c.name.type), jobs.c.state.in_(("waiting", "running"))
+    ),
+    PendingJob,
+)
 _COUNT_WAITING: Query[Count] = count_of("jobs.count_waiting", select(jobs.c.id).where(jobs.c.state == "waiting"))
 
 
@@ -89,6 +103,15 @@ async def enqueue(
     job_id = new_long_id()
     await tx.execute(_INSERT, **_new_row(job_id, name, arguments, run_at or clock(), clock()))
     return job_id
+
+
+async def is_pending(tx: Transaction, name: str, **arguments: Any) -> bool:
+    """Whether a job with these arguments, among others, is asked for and not done."""
+    for found in await tx.fetch_all(_FIND_PENDING, name=name):
+        given = msgspec.json.decode(found.arguments, type=dict[str, Any])
+        if given.items() >= arguments.items():
+            return True
+    return False
 
 
 async def ensure_periodic(tx: Transaction, name: str, clock: Clock = utc_now) -> None:

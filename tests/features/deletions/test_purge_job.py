@@ -83,6 +83,37 @@ async def test_a_course_is_purged_and_recovered(course: Course, instance: Instan
     assert "restored already" in await operator.done("recover", bundle)
 
 
+async def test_admins_of_the_group_read_of_a_purge_and_a_recovery_and_of_each_once(
+    course: Course, instance: Instance, operator: CommandLine
+) -> None:
+    cf_id = await course.add_file()
+    deleted = await delete(course.teacher, f"/config-files/{cf_id}", "config-file", cf_id)
+    path = f"/deletions/{deleted['deletion_id']}/purge"
+    assert [(await course.root.post(path)).status_code for _ in range(3)] == [202, 202, 202]
+    await run_jobs(instance)
+    assert (await course.root.post(path)).status_code == 409
+    await operator.done("recover", bundle_of(instance, deleted["deletion_id"]))
+    seen = (await course.head.get("/audit-logs", params={"resource_id": cf_id, "sort": "created_at"})).json()["items"]
+    assert [(each["action"], each["actor_name"], each["g_id"]) for each in seen] == [
+        ("delete", "teacher", course.g_id),
+        ("purge", "root", course.g_id),
+        ("purge", "root", course.g_id),
+        ("purge", "root", course.g_id),
+        ("recover", "holdfast", course.g_id),
+    ]
+    assert [each["description"] for each in seen[1:4]] == [
+        "purge asked for",
+        "the bundle is verified: its rows are removed from now on",
+        "purged",
+    ]
+    # Nothing of an account is for the admins of groups.
+    student = course.ids["student"]
+    gone = await delete(course.root, f"/users/{student}", "user", student)
+    await course.root.post(f"/deletions/{gone['deletion_id']}/purge")
+    await run_jobs(instance)
+    assert (await course.head.get("/audit-logs", params={"resource_id": student})).json()["items"] == []
+
+
 async def test_what_stands_against_a_recovery_is_told_in_lines(
     course: Course, instance: Instance, operator: CommandLine
 ) -> None:

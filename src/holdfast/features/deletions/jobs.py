@@ -14,13 +14,15 @@ from holdfast.core.clock import Clock, utc_now
 from holdfast.db import jobs
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.lifecycle import purge_statements
-from holdfast.db.lifecycle.purge import PurgeStep, purge
+from holdfast.db.lifecycle.purge import PurgeStep, Witness, purge
 from holdfast.db.lifecycle.purge_lease import LEASE_SECONDS, LeaseLostError, PurgeWaitsError
 from holdfast.db.lifecycle.purge_removal import PurgeFailedError
 from holdfast.db.statements import Query
 from holdfast.db.tables import users
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
+from holdfast.features.deletions import queries
+from holdfast.features.deletions.roots import find_owning_group
 from holdfast.features.deletions.system_actor import get_system_actor
 
 PURGE_JOB = "deletions.purge"
@@ -57,10 +59,9 @@ async def purge_deletion(database: Database, folder: Path, arguments: dict[str, 
     A purge that fails is told on the deletion's row, where a person asks for it again; the job itself is done.
     """
     request = msgspec.convert(arguments, PurgeRequest)
+    witness = await witness_of(database, request, clock)
     try:
-        return await purge(
-            database, request.deletion_id, folder, witness=partial(record_step, request, clock), clock=clock
-        )
+        return await purge(database, request.deletion_id, folder, witness=witness, clock=clock)
     except PurgeWaitsError as error:
         raise jobs.PutOffError(error.message, seconds=_WAIT_SECONDS) from error
     except LeaseLostError as error:
@@ -79,8 +80,18 @@ async def resume_purges(tx: Transaction, clock: Clock = utc_now) -> int:
     return len(found)
 
 
-async def record_step(request: PurgeRequest, clock: Clock, tx: Transaction, step: PurgeStep) -> None:
-    """Tell the audit log of a purge that begins or ends."""
+async def witness_of(database: Database, request: PurgeRequest, clock: Clock = utc_now) -> Witness:
+    """Who tells the audit log of a purge that begins and ends."""
+    async with database.read() as tx:
+        deletion = await tx.fetch_one(queries.GET_DELETION, deletion_id=request.deletion_id)
+        # Now, because the root is gone when the purge ends.
+        g_id = (
+            None if deletion is None else await find_owning_group(tx, deletion.root_type, deletion.root_id, deletion.id)
+        )
+    return partial(_record_step, request, g_id, clock)
+
+
+async def _record_step(request: PurgeRequest, g_id: str | None, clock: Clock, tx: Transaction, step: PurgeStep) -> None:
     facts = {
         "deletion_id": step.deletion.id,
         "counts": step.counts,
@@ -95,6 +106,7 @@ async def record_step(request: PurgeRequest, clock: Clock, tx: Transaction, step
         step.deletion.root_type,
         step.deletion.root_id,
         label=step.deletion.root_label,
+        g_id=g_id,
         new=facts,
         description="purged" if step.done else "the bundle is verified: its rows are removed from now on",
         clock=clock,

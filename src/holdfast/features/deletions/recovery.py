@@ -11,6 +11,7 @@ from holdfast.db.lifecycle import recover as lifecycle
 from holdfast.db.lifecycle.recover import Progress, Recovery
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
+from holdfast.features.deletions.roots import find_owning_group
 from holdfast.features.deletions.system_actor import get_system_actor
 
 
@@ -38,6 +39,7 @@ async def _record(clock: Clock, tx: Transaction, done: Recovery) -> None:
         done.root_type,
         done.root_id,
         label=done.root_label,
+        g_id=await find_owning_group(tx, done.root_type, done.root_id, done.deletion_id),
         new=facts,
         description="recovered from its bundle",
         clock=clock,

@@ -13,11 +13,8 @@ from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
 from holdfast.features.deletions import policy, queries
 from holdfast.features.deletions.errors import DeletionForbiddenError, RestoreRefusedError
-from holdfast.features.deletions.roots import find_root
+from holdfast.features.deletions.roots import FILE_UPDATE, find_root
 from holdfast.features.deletions.types import DeletionRow, QuotaConflict, Restored, RootAccess
-
-# A deletion of what an update of a config file left out; its root is the file, which lives on.
-FILE_UPDATE = "config-file-update"
 
 _REFUSALS = {
     "purging": "this deletion is being purged at this moment; its bundle can be recovered afterwards",

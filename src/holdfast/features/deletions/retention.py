@@ -24,7 +24,7 @@ from holdfast.db.lifecycle.purge_lease import LEASE_SECONDS, LeaseLostError, Pur
 from holdfast.db.lifecycle.purge_removal import PurgeFailedError
 from holdfast.features.deletions import retention_queries as queries
 from holdfast.features.deletions.audit_archives import archive_entries, remove_archived
-from holdfast.features.deletions.jobs import PurgeRequest, find_actor, record_step
+from holdfast.features.deletions.jobs import PurgeRequest, find_actor, witness_of
 
 Category = Literal["soft-deleted", "audit-logs"]
 CLEANUP_JOB = "retention.cleanup"
@@ -152,7 +152,7 @@ async def _purge(
     database: Database, folder: Path, deletion_id: str, *, request: CleanupRequest, clock: Clock, went: Counter[str]
 ) -> bool:
     """Purge a deletion, adding what went; whether it is done. One that fails is told on its row."""
-    record = partial(record_step, PurgeRequest(deletion_id, request.actor_id, request.actor_name), clock)
+    record = await witness_of(database, PurgeRequest(deletion_id, request.actor_id, request.actor_name), clock)
     steps: list[PurgeStep] = []
 
     async def witness(tx: Transaction, step: PurgeStep) -> None:

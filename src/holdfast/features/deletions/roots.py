@@ -5,7 +5,7 @@ from collections.abc import Callable
 from holdfast.core.actor import Actor
 from holdfast.core.errors import ForbiddenError, NotFoundError
 from holdfast.db.engines.base import Transaction
-from holdfast.db.lifecycle.plan import Root
+from holdfast.db.lifecycle.plan import Root, root_of
 from holdfast.db.tables.groups import SUPER_GROUP_ID
 from holdfast.features.accounts import queries as account_queries
 from holdfast.features.accounts.errors import (
@@ -38,6 +38,9 @@ from holdfast.features.images.errors import (
 from holdfast.features.projects.errors import ProjectForbiddenError, ProjectNotFoundError
 from holdfast.features.workloads.errors import WorkloadForbiddenError, WorkloadNotFoundError
 
+# A deletion of what an update of a config file left out; its root is the file, which lives on.
+FILE_UPDATE = "config-file-update"
+
 
 async def get_root(tx: Transaction, actor: Actor, root: Root, *, under: str | None = None) -> RootAccess:
     """A live root that the actor may delete; the errors of its own feature otherwise.
@@ -56,6 +59,13 @@ async def find_root(tx: Transaction, actor: Actor, root: Root, *, deletion_id: s
     """A root that the actor may see, live or borne by that deletion."""
     found = await tx.fetch_one(FIND_ROOT[root.type], actor_id=actor.user_id, deletion_id=deletion_id, **root.parameters)
     return found if found is not None and policy.can_see(actor, root.type, found) else None
+
+
+async def find_owning_group(tx: Transaction, root_type: str, root_id: str, deletion_id: str) -> str | None:
+    """The group that the root of a deletion belongs to, for the audit log; None where it has none or is gone."""
+    root = root_of("config-file" if root_type == FILE_UPDATE else root_type, root_id)
+    found = await tx.fetch_one(FIND_ROOT[root.type], actor_id="", deletion_id=deletion_id, **root.parameters)
+    return None if found is None else found.g_id
 
 
 async def require_deletable(tx: Transaction, root: Root, found: RootAccess, *, is_locked: bool) -> None:

@@ -34,7 +34,7 @@ from holdfast.features.deletions.errors import (
 )
 from holdfast.features.deletions.hand_over import hand_over
 from holdfast.features.deletions.plans import is_token_of, make_plan
-from holdfast.features.deletions.roots import find_root, get_root, require_deletable
+from holdfast.features.deletions.roots import find_owning_group, find_root, get_root, require_deletable
 from holdfast.features.deletions.types import Deleted, DeletionPlan, DeletionRow, Restored, RootAccess
 
 PURGE_JOB = "deletions.purge"
@@ -130,7 +130,8 @@ async def request_purge(tx: Transaction, actor: Actor, deletion_id: str, *, cloc
         raise DeletionForbiddenError("only super administrators purge")
     if deletion.state in {"restored", "purged"}:
         raise PurgeRefusedError(f"this deletion is {deletion.state}: there is nothing to purge")
-    if deletion.state == "purging":
+    # Asked for twice is asked for once, in the audit log as well.
+    if deletion.state == "purging" or await jobs.is_pending(tx, PURGE_JOB, deletion_id=deletion_id):
         return deletion
     arguments = {"deletion_id": deletion_id, "actor_id": actor.user_id, "actor_name": actor.username}
     await jobs.enqueue(tx, PURGE_JOB, arguments, clock=clock)
@@ -141,6 +142,7 @@ async def request_purge(tx: Transaction, actor: Actor, deletion_id: str, *, cloc
         deletion.root_type,
         deletion.root_id,
         label=deletion.root_label,
+        g_id=await find_owning_group(tx, deletion.root_type, deletion.root_id, deletion.id),
         new={"deletion_id": deletion_id},
         description="purge asked for",
         clock=clock,
