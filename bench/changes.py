@@ -15,7 +15,7 @@ import msgspec
 from bench.baselines import Kept
 
 FLOOR = 0.07
-# CPU time in milliseconds differs more from day to day than ratios taken in turns.
+# Times and rates differ more from day to day than ratios taken in turns.
 COST_FLOOR = 0.25
 _SUSPECT = 0.7
 # Of a figure without rounds on both sides.
@@ -90,6 +90,11 @@ def value_of(kept: Kept) -> Series:
 def cost_of(kept: Kept) -> Series | None:
     """The product's own milliseconds, if they are known: a ratio hides what makes both sides slow."""
     return None if not kept.product_ms else Series(kept.product_ms, kept.product_rounds_ms)
+
+
+def is_relative(kept: Kept) -> bool:
+    """Whether the figure compares two sides of one run, so that it means something on another machine."""
+    return kept.unit.startswith(("x ", "%")) or is_count(kept)
 
 
 def is_count(kept: Kept) -> bool:

@@ -15,11 +15,13 @@ import msgspec
 from bench.baselines import Baselines, Kept, read_baselines
 from bench.changes import (
     COST_FLOOR,
+    FLOOR,
     Change,
     Series,
     Verdict,
     cost_of,
     is_count,
+    is_relative,
     is_suspect,
     judge,
     judge_counts,
@@ -72,29 +74,32 @@ class Comparing:
         self._measured: dict[tuple[str, str], dict[str, Figure]] = {}
 
     def findings(self) -> Iterator[Finding]:
-        """Of each figure that is kept, too: what became of its value, and of its cost on the same machine."""
+        """Of each figure that is kept, too: what became of its value, and of its cost.
+
+        Costs, and values that are no ratios, say nothing of another machine's.
+        """
         for (engine, key), figure in self._figures.items():
             before = self._kept[engine].figures.get(key)
             if before is None:
                 continue
-            yield self._finding(engine, key, before, figure)
-            if cost_of(before) is not None and self._is_same_machine(self._kept[engine], before):
+            is_same_machine = self._is_same_machine(self._kept[engine], before)
+            if is_same_machine or is_relative(before):
+                yield self._finding(engine, key, before, figure)
+            if is_same_machine and cost_of(before) is not None and cost_of(figure.kept) is not None:
                 yield self._finding(engine, key, before, figure, is_cost=True)
 
     def without_baseline(self) -> list[str]:
         """The figures that nothing is kept of."""
         return [f"{engine} {key}" for engine, key in self._figures if key not in self._kept[engine].figures]
 
-    def other_machines(self) -> list[str]:
-        """The machines that figures are compared with and that are not the one of this run."""
-        every = {
-            machine.shape: None
+    def of_other_machines(self) -> list[str]:
+        """The figures that are kept from another machine, or from one that nobody knows."""
+        return [
+            f"{engine} {key}"
             for engine, key in self._figures
             if (before := self._kept[engine].figures.get(key)) is not None
-            and (machine := self._kept[engine].machine_of(before)) is not None
             and not self._is_same_machine(self._kept[engine], before)
-        }
-        return list(every)
+        ]
 
     def not_measured(self) -> list[str]:
         """The kept figures that the run does not have."""
@@ -158,8 +163,8 @@ def told(findings: Sequence[Finding], remarks: Sequence[str] = ()) -> str:
 
 
 def _remarks(comparing: Comparing) -> Iterator[str]:
-    for shape in comparing.other_machines():
-        yield f"some baselines are of another machine ({shape}): only ratios are compared with them"
+    if names := comparing.of_other_machines():
+        yield f"{len(names)} baselines are of another machine, or do not name it: of them, only ratios are compared"
     if names := comparing.without_baseline():
         yield f"without a baseline: {', '.join(names)}"
     if names := comparing.not_measured():
@@ -171,13 +176,19 @@ def _change(before: Kept, measured: Sequence[Kept], *, is_cost: bool) -> Change:
         return judge(_cost(before), [_cost(each) for each in measured], floor=COST_FLOOR)
     if is_count(before):
         return judge_counts(before.value, [each.value for each in measured])
-    return judge(value_of(before), [value_of(each) for each in measured])
+    return judge(value_of(before), [value_of(each) for each in measured], floor=_floor(before))
 
 
 def _looks_worse(before: Kept, now: Kept, *, is_cost: bool) -> bool:
     if is_cost:
         return is_suspect(_cost(before), _cost(now), floor=COST_FLOOR)
-    return now.value > before.value if is_count(before) else is_suspect(value_of(before), value_of(now))
+    if is_count(before):
+        return now.value > before.value
+    return is_suspect(value_of(before), value_of(now), floor=_floor(before))
+
+
+def _floor(before: Kept) -> float:
+    return FLOOR if is_relative(before) else COST_FLOOR
 
 
 def _cost(kept: Kept) -> Series:

@@ -43,8 +43,9 @@ class Figure(msgspec.Struct, frozen=True):
         if self.samples or self.measured is None:
             return self.samples
         ratios = tuple(ours / theirs for ours, theirs in self.measured.rounds if ours and theirs)
-        # "So many times less than the other" turns the ratio around.
-        return tuple(1 / ratio for ratio in ratios) if self.unit.startswith("x less") else ratios
+        if self.unit.startswith("x less"):
+            return tuple(1 / ratio for ratio in ratios)
+        return tuple(100 * (1 - ratio) for ratio in ratios) if self.unit.startswith("%") else ratios
 
     @property
     def kept(self) -> Kept:

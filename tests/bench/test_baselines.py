@@ -56,6 +56,8 @@ def test_a_figure_keeps_its_rounds_in_its_own_unit() -> None:
     assert ratio.kept.product_rounds_ms == (2.0, 1.0)
     turned = Figure("P1s", "sqlite", "reads", 2.0, 8.0, "x less than peer", measured, at_least=True)
     assert turned.kept.rounds == (2.0, 4.0)
+    saved = Figure("P7", "sqlite", "reads", 50.0, 40.0, "% less", measured, at_least=True)
+    assert saved.kept.rounds == (50.0, 75.0)
     assert Figure("P8", "sqlite", "start", 1.0, 2.0, "s", samples=(1.0, 1.1)).kept.rounds == (1.0, 1.1)
     assert Figure("P3", "sqlite", "reads", 3.0, 4.0, "statements").kept.rounds == ()
 

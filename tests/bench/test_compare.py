@@ -82,7 +82,14 @@ def test_costs_of_another_machine_are_not_compared(tmp_path: Path) -> None:
     large = msgspec.structs.replace(_MACHINE, cores=64)
     comparing = _compared(tmp_path, _figure(1.2), _figure(1.2, ms=2.0), None, large)
     assert _verdicts(list(comparing.findings())) == [Verdict.SAME]
-    assert comparing.other_machines() == [_MACHINE.shape]
+    assert comparing.of_other_machines() == ["sqlite P1 reads"]
+
+
+def test_seconds_of_another_machine_are_not_compared(tmp_path: Path) -> None:
+    large = msgspec.structs.replace(_MACHINE, cores=64)
+    before, now = (Figure("P8", "sqlite", "start", seconds, 2.0, "s") for seconds in (1.0, 1.5))
+    assert _verdicts(list(_compared(tmp_path, before, now, lambda *_: [now], large).findings())) == []
+    assert _verdicts(list(_compared(tmp_path, before, now, lambda *_: [now]).findings())) == [Verdict.WORSE]
 
 
 def test_a_target_is_measured_again_once_for_all_its_suspects(tmp_path: Path) -> None:
