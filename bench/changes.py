@@ -56,10 +56,9 @@ class Change(msgspec.Struct, frozen=True):
 
 def judge(before: Series, now: Sequence[Series], *, floor: float = FLOOR) -> Change:
     """What all measurements of now say together, which are taken again where the first was suspect."""
-    noise = (
-        log(1 + floor) if _has_rounds(before) or any(_has_rounds(each) for each in now) else log(1 + _WITHOUT_ROUNDS)
-    )
-    noise = max(noise, _STANDARD_ERRORS * _error(before, now))
+    has_rounds = any(_has_rounds(each) for each in (before, *now))
+    least = floor if has_rounds else max(floor, _WITHOUT_ROUNDS)
+    noise = max(log(1 + least), _STANDARD_ERRORS * _error(before, now))
     loss = _loss(before, now)
     if loss > noise:
         verdict = Verdict.WORSE

@@ -188,7 +188,7 @@ def _looks_worse(before: Kept, now: Kept, *, is_cost: bool) -> bool:
 
 
 def _floor(before: Kept) -> float:
-    return FLOOR if is_relative(before) else COST_FLOOR
+    return FLOOR if is_relative(before) or before.unit == "MiB" else COST_FLOOR
 
 
 def _cost(kept: Kept) -> Series:

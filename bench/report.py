@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from bench.baselines import Kept, keep, read_baselines, verdict_of
+from bench.chart import chart
 from bench.machine import Machine, this_machine
 from bench.measure import Comparison
 
@@ -119,18 +120,19 @@ class Report:
         return "\n".join([*rows, *(f"- {note}" for note in self._notes)]) + "\n"
 
     def write(self, file: Path) -> None:
-        """Write all figures as JSON, with the machine that they were taken on."""
+        """Write all figures as JSON, with the machine that they were taken on, and their picture beside it."""
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(_json(Written(self._figures, self._notes, self._machine())))
+        file.write_bytes(_json(Written(self._figures, self._notes, this_machine(self._engines()))))
+        pictured = {engine: self._kept_of(engine) for engine in self._engines()}
+        file.with_suffix(".svg").write_text(chart(pictured), encoding="utf-8")
 
     def save_baselines(self) -> None:
         """Keep the figures of each engine, for later runs to compare with; what was not measured stays as it was."""
         for engine in self._engines():
-            kept = {figure.key: figure.kept for figure in self._figures if figure.engine == engine}
-            keep(self._baselines, engine, kept, this_machine([engine]))
+            keep(self._baselines, engine, self._kept_of(engine), this_machine([engine]))
 
-    def _machine(self) -> Machine:
-        return this_machine(self._engines())
+    def _kept_of(self, engine: str) -> dict[str, Kept]:
+        return {figure.key: figure.kept for figure in self._figures if figure.engine == engine}
 
     def _engines(self) -> list[str]:
         return sorted({figure.engine for figure in self._figures})
