@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from bench import deletion, purging
+import msgspec
+
+from bench import against_peers, connections, deletion, purging
 from bench.courses import Together
 from bench.measure import BRIEF, THOROUGH, Comparison, Effort, compare, limit_side, server_side, statements_of
-from bench.peers import FASTAPI
+from bench.peers import FASTAPI, PEERS
 from bench.population import FULL, QUICK, Populated, Population
 from bench.processes import Driven, driven, memory_mib
 from bench.report import Figure, Report
@@ -45,16 +47,39 @@ def main() -> int:
 
 
 def _measure_engine(engine: str, options: argparse.Namespace, report: Report) -> None:
-    if options.only not in ("P4", "P6"):
+    if options.only not in ("P4", "P6", "peers", "connections"):
         effort, population = (BRIEF, Population(QUICK)) if options.quick else (THOROUGH, Population(FULL))
         if options.rounds:
             effort = Effort(rounds=options.rounds, seconds=effort.seconds, warm_up=effort.warm_up)
         with _stand(engine, population, options) as stand:
             _measure_stand(stand, population, effort, report, only=options.only)
+    if options.only in (None, "peers", "connections"):
+        _measure_beside_peers(engine, options, report)
     if options.only in (None, "P4"):
         _measure_deletion(engine, options, report)
     if options.only in (None, "P6"):
         _measure_purge(engine, options, report)
+
+
+def _measure_beside_peers(engine: str, options: argparse.Namespace, report: Report) -> None:
+    for peer in PEERS:
+        if not peer.is_installed:
+            report.note(f"{engine}: {peer.how_to_install}")
+    population = Population(QUICK if options.quick else FULL)
+    with _stand(engine, population, options) as stand:
+        if options.only in (None, "peers"):
+            effort = against_peers.BRIEF if options.quick else against_peers.THOROUGH
+            effort = msgspec.structs.replace(effort, rounds=options.rounds or effort.rounds)
+            for figure in against_peers.measure_peers(stand, population, effort):
+                report.add(figure)
+        if options.only in (None, "connections"):
+            pace = connections.BRIEF if options.quick else connections.THOROUGH
+            pace = msgspec.structs.replace(pace, rounds=options.rounds or pace.rounds)
+            figures = []
+            for figure in connections.measure_connections(stand, population, pace):
+                figures.append(figure)
+                report.add(figure)
+            print(f"\n{engine}\n{connections.table_of(figures)}")
 
 
 def _measure_deletion(engine: str, options: argparse.Namespace, report: Report) -> None:

@@ -27,6 +27,12 @@ def memory_mib(pid: int) -> float:
     return 0.0
 
 
+def memory_of_server_mib(pid: int) -> float:
+    """The resident memory of the process that serves: of this one or its descendants the one with most."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return max([memory_mib(pid), *(memory_of_server_mib(int(child)) for child in children)])
+
+
 def _tree_seconds(pid: int) -> float:
     """A descendant that has ended is in its parent's count of waited-for children."""
     try:

@@ -39,7 +39,9 @@ DATABASES = {"default": _database() | {"CONN_MAX_AGE": None}}
 SECRET_KEY = "nothing is signed"  # noqa: S105 - and so nothing is secret
 ALLOWED_HOSTS = ["127.0.0.1"]
 INSTALLED_APPS = ["rest_framework", "bench.peers.django_drf"]
-MIDDLEWARE: list[str] = []
+# Without it no answer has a Content-Length, and gunicorn sends them in chunks.
+MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
+APPEND_SLASH = False
 ROOT_URLCONF = "bench.peers.django_drf.urls"
 USE_TZ = True
 TIME_ZONE = "UTC"
