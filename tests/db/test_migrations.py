@@ -249,6 +249,18 @@ _DRIFTS = [
         mariadb="DROP VIEW user_group_views",
         sqlite="DROP VIEW user_group_views",
     ),
+    Drift(
+        "procedure cleanup_audit_logs is missing or was changed: `holdfast migrate` makes it anew",
+        postgresql="DROP PROCEDURE cleanup_audit_logs",
+        mariadb="DROP PROCEDURE cleanup_audit_logs",
+    ),
+    Drift(
+        "procedure cleanup_soft_deleted is missing or was changed: `holdfast migrate` makes it anew",
+        postgresql="DROP PROCEDURE cleanup_soft_deleted;"
+        " CREATE PROCEDURE cleanup_soft_deleted(days numeric) LANGUAGE sql AS 'DELETE FROM forms'",
+        mariadb="DROP PROCEDURE cleanup_soft_deleted;"
+        " CREATE PROCEDURE cleanup_soft_deleted(IN days INT) DELETE FROM forms WHERE deletion_id <> ''",
+    ),
 ]
 
 
@@ -290,6 +302,23 @@ async def test_each_drift_is_refused_with_its_name(empty: DatabaseAddress, empty
         assert found - known == {drift.finding}
         known = found
     assert applied >= 13
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"], scope="session", indirect=True)
+async def test_migrating_makes_missing_and_changed_procedures_anew(
+    empty: DatabaseAddress, empty_url: str, engine: str
+) -> None:
+    assert (await migrate(empty)).made_anew == []
+    changed = [drift for drift in _DRIFTS if drift.finding.startswith("procedure ")]
+    for drift in changed:
+        assert _apply(empty_url, engine, drift)
+    if engine == "postgresql":
+        with other_connection(empty_url) as connection:
+            connection.exec_driver_sql("CREATE PROCEDURE cleanup_audit_logs() LANGUAGE plpgsql AS 'BEGIN END'")
+    assert await _findings(empty) == {drift.finding for drift in changed}
+    assert sorted((await migrate(empty)).made_anew) == ["cleanup_audit_logs", "cleanup_soft_deleted"]
+    assert await _findings(empty) == set()
+    assert (await migrate(empty)).made_anew == []
 
 
 async def test_what_an_operator_adds_is_no_drift(empty: DatabaseAddress, empty_url: str) -> None:

@@ -17,7 +17,7 @@ from holdfast.core.clock import utc_now
 from holdfast.db.engines.base import Database
 from holdfast.db.lifecycle.graph import GRAPH, Rule
 from holdfast.db.lifecycle.procedures.writing import ENGINES, write_procedures
-from holdfast.db.migrations.ops import procedures_of
+from holdfast.db.migrations.ops import newest_procedures
 from holdfast.db.tables import audit_archives, audit_logs, form_messages
 from holdfast.db.tables.base import Deletion, policy_of
 from tests.db.live import other_connection
@@ -25,7 +25,6 @@ from tests.db.retention_world import make_entry, make_world, states, survivors
 from tests.db.rows import fetch, run
 from tests.factories import insert_row, insert_rows
 
-NEWEST = "0010"
 MANY = 1200
 Call = Callable[[str], dict[str, Any]]
 
@@ -57,7 +56,7 @@ def _reported(row: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_newest_migration_keeps_what_todays_tables_ask_for(name: str) -> None:
-    assert procedures_of(NEWEST, name) == write_procedures(name), (
+    assert newest_procedures(name) == write_procedures(name), (
         "the tables changed: write a migration that drops the procedures of the last one and makes new ones, with"
         " `python scripts/write_procedures.py REVISION`, and name its revision here"
     )
@@ -163,7 +162,17 @@ async def test_a_call_within_a_transaction_is_refused(database: Database, url: s
 
 
 @pytest.mark.parametrize(
-    "call_text", ["cleanup_soft_deleted(-1)", "cleanup_soft_deleted(NULL)", "cleanup_audit_logs(0)"]
+    "call_text",
+    [
+        "cleanup_soft_deleted(-1)",
+        "cleanup_soft_deleted(NULL)",
+        "cleanup_soft_deleted(36501)",
+        "cleanup_soft_deleted(99999999999)",
+        "cleanup_soft_deleted(1e40)",
+        "cleanup_audit_logs(0)",
+        "cleanup_audit_logs(2147483647)",
+        "cleanup_audit_logs(-99999999999999999999)",
+    ],
 )
 async def test_a_number_of_days_that_means_nothing_is_refused(database: Database, call: Call, call_text: str) -> None:
     with pytest.raises(DBAPIError, match="takes a number of days"):

@@ -23,9 +23,11 @@ def upgrade(context: typer.Context) -> None:
         address = _address()
         before = asyncio.run(schema_status(address))
         after = asyncio.run(migrate(address))
-        if before.current == after.current:
+        for name in after.made_anew:
+            typer.echo(f"{address.shown}: procedure {name} was missing or changed and is made anew.")
+        if before.current == after.current and not after.made_anew:
             typer.echo(f"{address.shown} is at revision {after.current} already; nothing was changed.")
-        else:
+        elif before.current != after.current:
             typer.echo(f"{address.shown}: upgraded from {before.current or 'empty'} to {after.current}.")
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import NullPool
 
 from holdfast.db.address import DatabaseAddress
-from holdfast.db.catalogue import find_drift
+from holdfast.db.catalogue import find_drift, find_wrong_procedures
 from holdfast.db.engines import mariadb, postgresql
 from holdfast.db.errors import ConnectionLostError, DatabaseError, SchemaDriftError
 from holdfast.db.sqlite_driver import sqlite3
@@ -34,11 +34,15 @@ _LOCK_WAIT_SECONDS = 60
 
 
 class SchemaStatus(msgspec.Struct, frozen=True):
-    """Where a database stands: its revision (None when empty), the newest one, and those still to come."""
+    """Where a database stands: its revision (None when empty), the newest one, and those still to come.
+
+    `made_anew` are procedures that an upgrade found missing or changed, and made again.
+    """
 
     current: str | None
     head: str
     pending: list[str]
+    made_anew: list[str] = []
 
 
 async def migrate(address: DatabaseAddress, revision: str = "head") -> SchemaStatus:
@@ -177,7 +181,34 @@ def _upgrade(connection: Connection, revision: str) -> SchemaStatus:
     connection.commit()
     command.upgrade(_config(connection), revision)
     connection.commit()
-    return _status(connection)
+    status = _status(connection)
+    made_anew = [] if status.pending else _repair_procedures(connection)
+    connection.commit()
+    return msgspec.structs.replace(status, made_anew=made_anew)
+
+
+def _repair_procedures(connection: Connection) -> list[str]:
+    """A backup may lack them (`mariadb-dump` without `--routines`), and somebody may have changed one."""
+    wrong = find_wrong_procedures(connection)
+    for name, statement in wrong.items():
+        for signature in _signatures(connection, name):
+            connection.exec_driver_sql(f"DROP PROCEDURE {signature}")
+        connection.exec_driver_sql(statement)
+    return list(wrong)
+
+
+def _signatures(connection: Connection, name: str) -> list[str]:
+    """What to drop: PostgreSQL may have several of a name."""
+    if connection.dialect.name == "mariadb":
+        return [f"IF EXISTS {name}"]
+    found = connection.execute(
+        text(
+            "SELECT oid::regprocedure::text FROM pg_proc"
+            " WHERE proname = :name AND pronamespace = current_schema()::regnamespace"
+        ),
+        {"name": name},
+    )
+    return [str(signature) for (signature,) in found]
 
 
 def _downgrade(connection: Connection, revision: str) -> SchemaStatus:

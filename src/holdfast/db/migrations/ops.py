@@ -73,6 +73,13 @@ def procedures_of(revision: str, dialect_name: str) -> list[str]:
     return [text.strip() for text in re.split(r"(?m)^(?=CREATE PROCEDURE )", path.read_text(encoding="utf-8")) if text]
 
 
+def newest_procedures(dialect_name: str) -> list[str]:
+    """The procedures that the newest revision with any leaves."""
+    files = (Path(__file__).parent / "procedures").glob(f"*_{dialect_name}.sql")
+    revisions = sorted(file.name.partition("_")[0] for file in files)
+    return procedures_of(revisions[-1], dialect_name) if revisions else []
+
+
 def create_procedures(revision: str) -> None:
     """Create the procedures of a revision where the engine has them."""
     connection = op.get_bind()

@@ -12,7 +12,7 @@ from holdfast.db.lifecycle.procedures.steps import Kind, Step, newer_edges, purg
 _STEPS_OF_A_PATH = 3
 
 _CLEANUP_SOFT_DELETED = """
-CREATE PROCEDURE cleanup_soft_deleted(IN days INT)
+CREATE PROCEDURE cleanup_soft_deleted(IN days DECIMAL(65, 0))
 MODIFIES SQL DATA SQL SECURITY INVOKER
 COMMENT 'Purges the deletions older than so many days whose recovery bundle is verified'
 cleanup: BEGIN
@@ -44,8 +44,9 @@ cleanup: BEGIN
   DECLARE nth, how_many INT DEFAULT 0;
   DECLARE purged, failed, unbundled, busy INT DEFAULT 0;
 
-  IF days IS NULL OR days < 0 THEN
-    SIGNAL SQLSTATE '22023' SET MESSAGE_TEXT = 'cleanup_soft_deleted takes a number of days, 0 or more';
+  -- DECIMAL, so that a number of any size is refused with this sentence.
+  IF days IS NULL OR days < 0 OR days > 36500 THEN
+    SIGNAL SQLSTATE '22023' SET MESSAGE_TEXT = 'cleanup_soft_deleted takes a number of days, from 0 to 36500';
   END IF;
   IF @@in_transaction THEN
     SIGNAL SQLSTATE '25001'
@@ -212,7 +213,7 @@ END cleanup
 """
 
 CLEANUP_AUDIT_LOGS = """
-CREATE PROCEDURE cleanup_audit_logs(IN days INT)
+CREATE PROCEDURE cleanup_audit_logs(IN days DECIMAL(65, 0))
 MODIFIES SQL DATA SQL SECURITY INVOKER
 COMMENT 'Removes the audit entries older than so many days that stand in a verified archive'
 cleanup: BEGIN
@@ -228,8 +229,9 @@ cleanup: BEGIN
   DECLARE is_done, is_whole BOOLEAN DEFAULT FALSE;
   DECLARE problem TEXT;
 
-  IF days IS NULL OR days < 1 THEN
-    SIGNAL SQLSTATE '22023' SET MESSAGE_TEXT = 'cleanup_audit_logs takes a number of days, 1 or more';
+  -- DECIMAL, so that a number of any size is refused with this sentence.
+  IF days IS NULL OR days < 1 OR days > 36500 THEN
+    SIGNAL SQLSTATE '22023' SET MESSAGE_TEXT = 'cleanup_audit_logs takes a number of days, from 1 to 36500';
   END IF;
   IF @@in_transaction THEN
     SIGNAL SQLSTATE '25001'

@@ -19,7 +19,7 @@ $procedure$
 """
 
 _CLEANUP_SOFT_DELETED = """
-CREATE PROCEDURE cleanup_soft_deleted(days integer, INOUT report json DEFAULT NULL)
+CREATE PROCEDURE cleanup_soft_deleted(days numeric, INOUT report json DEFAULT NULL)
 LANGUAGE plpgsql AS $procedure$
 -- Purges the deletions older than `days` days whose recovery bundle is verified; nothing else is touched.
 -- Written from the foreign keys of the tables: make changes in a migration, never here.
@@ -48,9 +48,10 @@ DECLARE
   failed integer := 0;
   counts jsonb := '{}';
 BEGIN
-  IF days IS NULL OR days < 0 THEN
+  -- numeric, so that a number of any size is refused with this sentence.
+  IF days IS NULL OR days < 0 OR days > 36500 OR days <> trunc(days) THEN
     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-      MESSAGE = 'cleanup_soft_deleted takes a number of days, 0 or more';
+      MESSAGE = 'cleanup_soft_deleted takes a number of days, from 0 to 36500';
   END IF;
   CALL cleanup_must_be_called_outside_of_a_transaction();
   IF NOT pg_try_advisory_xact_lock(lock_number) THEN
@@ -61,7 +62,7 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'no_data_found',
       MESSAGE = 'there is no user admin, in whose name the audit log would show the purge';
   END IF;
-  cutoff := clock_timestamp() - make_interval(days => days);
+  cutoff := clock_timestamp() - make_interval(days => days::integer);
   LOOP
     PERFORM pg_advisory_xact_lock(lock_number);
     -- Deletions may overlap, so one is purged at a time. A lease of another call is left over: this one has the lock.
@@ -207,7 +208,7 @@ $procedure$
 """
 
 CLEANUP_AUDIT_LOGS = """
-CREATE PROCEDURE cleanup_audit_logs(days integer, INOUT report json DEFAULT NULL)
+CREATE PROCEDURE cleanup_audit_logs(days numeric, INOUT report json DEFAULT NULL)
 LANGUAGE plpgsql AS $procedure$
 -- Removes the entries of the audit log older than `days` days that stand in a verified archive; nothing else.
 DECLARE
@@ -228,9 +229,10 @@ DECLARE
   conflicts integer := 0;
   kept bigint;
 BEGIN
-  IF days IS NULL OR days < 1 THEN
+  -- numeric, so that a number of any size is refused with this sentence.
+  IF days IS NULL OR days < 1 OR days > 36500 OR days <> trunc(days) THEN
     RAISE EXCEPTION USING ERRCODE = 'invalid_parameter_value',
-      MESSAGE = 'cleanup_audit_logs takes a number of days, 1 or more';
+      MESSAGE = 'cleanup_audit_logs takes a number of days, from 1 to 36500';
   END IF;
   CALL cleanup_must_be_called_outside_of_a_transaction();
   IF NOT pg_try_advisory_xact_lock(lock_number) THEN
@@ -241,7 +243,7 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'no_data_found',
       MESSAGE = 'there is no user admin, in whose name the audit log would show the removal';
   END IF;
-  cutoff := clock_timestamp() - make_interval(days => days);
+  cutoff := clock_timestamp() - make_interval(days => days::integer);
   LOOP
     SELECT a.id, a.first_id, a.last_id, a.created_at, least(a.made_before, cutoff) AS older_than,
            a.made_before <= cutoff AS whole
