@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import against_peers, connections, deletion, purging
+from bench import against_peers, connections, deletion, growth, purging, seed_table
 from bench.courses import Together
 from bench.measure import BRIEF, THOROUGH, Comparison, Effort, compare, limit_side, server_side, statements_of
 from bench.peers import FASTAPI, PEERS
@@ -47,7 +47,7 @@ def main() -> int:
 
 
 def _measure_engine(engine: str, options: argparse.Namespace, report: Report) -> None:
-    if options.only not in ("P4", "P6", "peers", "connections"):
+    if options.only not in ("P4", "P5", "P6", "P7", "peers", "connections"):
         effort, population = (BRIEF, Population(QUICK)) if options.quick else (THOROUGH, Population(FULL))
         if options.rounds:
             effort = Effort(rounds=options.rounds, seconds=effort.seconds, warm_up=effort.warm_up)
@@ -57,8 +57,12 @@ def _measure_engine(engine: str, options: argparse.Namespace, report: Report) ->
         _measure_beside_peers(engine, options, report)
     if options.only in (None, "P4"):
         _measure_deletion(engine, options, report)
+    if options.only in (None, "P5"):
+        _measure_growth(engine, options, report)
     if options.only in (None, "P6"):
         _measure_purge(engine, options, report)
+    if options.only in (None, "P7"):
+        _measure_seed_table(engine, options, report)
 
 
 def _measure_beside_peers(engine: str, options: argparse.Namespace, report: Report) -> None:
@@ -88,6 +92,22 @@ def _measure_deletion(engine: str, options: argparse.Namespace, report: Report) 
     courses = deletion.courses_for(population, rounds=options.rounds or rounds, projects=projects)
     with _stand(engine, Together((population, courses)), options) as stand:
         for figure in deletion.measure_deletion(stand, population, courses):
+            report.add(figure)
+
+
+def _measure_growth(engine: str, options: argparse.Namespace, report: Report) -> None:
+    effort = growth.BRIEF if options.quick else growth.THOROUGH
+    effort = msgspec.structs.replace(effort, rounds=options.rounds or effort.rounds)
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
+        for figure in growth.measure_growth(engine, Path(folder), effort):
+            report.add(figure)
+
+
+def _measure_seed_table(engine: str, options: argparse.Namespace, report: Report) -> None:
+    effort = seed_table.BRIEF if options.quick else seed_table.THOROUGH
+    rows = seed_table.SeedTable(msgspec.structs.replace(effort, rounds=options.rounds or effort.rounds))
+    with _stand(engine, rows, options) as stand:
+        for figure in seed_table.measure_seed_table(stand, rows):
             report.add(figure)
 
 
@@ -202,7 +222,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engine", action="append", choices=ENGINES, help="only this engine; may be repeated")
     parser.add_argument("--only", help="only scenarios with this word in their name or target")
     parser.add_argument("--setting", action="append", default=[], help="HOLDFAST_NAME=VALUE for the serving process")
-    parser.add_argument("--rounds", type=int, help="how many rounds instead of 7, or 6 for P4")
+    parser.add_argument("--rounds", type=int, help="how many rounds instead of a target's own number")
     parser.add_argument("--output", default="build/bench.json", help="where the figures go")
     parser.add_argument("--save-baselines", action="store_true", help="keep the figures in bench/baselines")
     return parser.parse_args()

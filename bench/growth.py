@@ -1,0 +1,229 @@
+"""P5: how long lists take to answer as their tables grow.
+
+The same faculty at three sizes, each in a database of its own with a server of its own; one request at a time over
+HTTP, the sizes in turn within a round, so that drift cancels. Told is the median latency at the largest size against
+that at the smallest. A page by number counts all rows that match, a page by cursor does not: both are told. The same
+deep page is asked for by its cursor and by its number, which is what paging by OFFSET costs.
+"""
+
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from bench.growing import (
+    ADMIN,
+    ENTRIES_OF_A_GROUP,
+    ENTRIES_OF_A_USER,
+    FORMS_OF_A_PROJECT,
+    MESSAGES_OF_A_FORM,
+    RARE_ACTION,
+    RARE_STATUS,
+    TEACHER,
+    grown_stands,
+    id_of,
+    token_of,
+)
+from bench.load import on_the_wire
+from bench.measure import Comparison
+from bench.report import Figure
+from bench.stand import Server
+
+_AT_MOST = 1.3
+_LIMIT = 20
+_DISTINCT = 8
+# Parts of a list that lie before a deep page.
+_DEPTHS = (0.35, 0.55, 0.75, 0.95)
+_HEAD_END = b"\r\n\r\n"
+_LENGTH = b"content-length:"
+_SECONDS = 60
+
+
+class Effort(msgspec.Struct, frozen=True):
+    """The sizes, and how much is asked: at most so many requests or seconds for each list, size and round."""
+
+    sizes: tuple[int, ...]
+    rounds: int
+    requests: int
+    seconds: float
+
+
+THOROUGH = Effort(sizes=(10_000, 100_000, 1_000_000), rounds=5, requests=40, seconds=0.4)
+BRIEF = Effort(sizes=(1_000, 2_000), rounds=2, requests=8, seconds=0.1)
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A way to ask for a list: like requests of one caller. Without `is_bound` it is told for comparison."""
+
+    name: str
+    user: int
+    paths: Sequence[str]
+    is_bound: bool = True
+
+
+def measure_growth(engine: str, folder: Path, effort: Effort) -> Iterator[Figure]:
+    """The figures of P5. Raises EngineMissingError."""
+    with grown_stands(engine, effort.sizes, folder) as stands, ExitStack() as stack:
+        askers = {}
+        for size, stand in stands.items():
+            # Its retention would remove the older audit entries meanwhile.
+            stand.settings = {"HOLDFAST_WORKER_IN_SERVER": "false"}
+            server = stack.enter_context(stand.holdfast())
+            askers[size] = stack.enter_context(Asker(server))
+        cases = {size: _cases(asker, size) for size, asker in askers.items()}
+        for number in range(len(cases[effort.sizes[0]])):
+            chosen = {size: cases[size][number] for size in effort.sizes}
+            yield _figure(engine, chosen, [_round(askers, chosen, effort, turn) for turn in range(effort.rounds)])
+
+
+class Asker:
+    """A keep-alive connection that asks one thing after another."""
+
+    def __init__(self, server: Server) -> None:
+        self._port = server.port
+        self._connection = self._connect()
+
+    def __enter__(self) -> "Asker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def page(self, path: str, user: int) -> dict[str, Any]:
+        """A page of a list, which must not be empty, on a new connection: the server closes what was idle."""
+        self._connection.close()
+        self._connection = self._connect()
+        head, body = self.send(on_the_wire("GET", path, token_of(user), None))
+        page = msgspec.json.decode(body, type=dict[str, Any])
+        if not head.startswith(b"HTTP/1.1 200") or not page["items"]:
+            raise RuntimeError(f"{path}: {head!r} {body[:500]!r}")
+        return page
+
+    def send(self, request: bytes) -> tuple[bytes, bytes]:
+        """Head and body of the answer."""
+        self._connection.sendall(request)
+        received = bytearray()
+        while (end := received.find(_HEAD_END)) < 0:
+            received += self._piece()
+        head = bytes(received[:end])
+        length = next(line for line in head.lower().split(b"\r\n") if line.startswith(_LENGTH))
+        whole = end + len(_HEAD_END) + int(length[len(_LENGTH) :])
+        while len(received) < whole:
+            received += self._piece()
+        return head, bytes(received[end + len(_HEAD_END) :])
+
+    def _connect(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self._port), timeout=_SECONDS)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
+    def _piece(self) -> bytes:
+        piece = self._connection.recv(1 << 18)
+        if not piece:
+            raise RuntimeError("the server closed the connection")
+        return piece
+
+
+def _cases(asker: Asker, size: int) -> list[Case]:
+    """All ways to ask, with the cursors that this size gives; the lists first, then their filters."""
+    found = []
+    for name, path in (
+        ("forms", "/api/v1/forms?"),
+        ("audit entries", "/api/v1/audit-logs?"),
+        ("users", "/api/v1/users?"),
+    ):
+        found += _whole_list(asker, f"all {name}", path, ADMIN, size)
+    found += [
+        Case("page 1 of the forms that a teacher sees", TEACHER, [f"/api/v1/forms?limit={_LIMIT}"]),
+        Case("page 1 of the audit entries that a group's admin sees", TEACHER, [f"/api/v1/audit-logs?limit={_LIMIT}"]),
+    ]
+    forms_with_messages = range(0, size // MESSAGES_OF_A_FORM, max(1, size // MESSAGES_OF_A_FORM // _DISTINCT))
+    messages = [f"/api/v1/forms/{id_of('f', number)}/messages?" for number in forms_with_messages]
+    found += _filtered(asker, "the messages of a form", messages)
+    for name, path, kind, count in (
+        ("the forms of a project", "/api/v1/forms?project_id={}&", "p", size // FORMS_OF_A_PROJECT),
+        ("the audit entries of a group", "/api/v1/audit-logs?g_id={}&", "g", size // ENTRIES_OF_A_GROUP),
+        ("the audit entries of a user", "/api/v1/audit-logs?user_id={}&", "u", size // ENTRIES_OF_A_USER),
+        ("the members of a group", "/api/v1/users?g_id={}&", "g", size // ENTRIES_OF_A_GROUP),
+    ):
+        ids = [id_of(kind, number) for number in range(0, count, max(1, count // _DISTINCT))]
+        found += _filtered(asker, name, [path.format(each) for each in ids])
+    found += _filtered(asker, "the forms of a status, one in ten", [f"/api/v1/forms?status={RARE_STATUS}&"])
+    found += _filtered(
+        asker, "the audit entries of an action, one in ten", [f"/api/v1/audit-logs?action={RARE_ACTION}&"]
+    )
+    return found
+
+
+def _whole_list(asker: Asker, name: str, path: str, user: int, size: int) -> list[Case]:
+    """Its first page, the one behind it by cursor, and deep pages by cursor and by number."""
+    numbers = [max(2, int(size * depth / _LIMIT)) for depth in _DEPTHS]
+    # A page by number gives the cursor of the next.
+    cursors = [asker.page(f"{path}limit={_LIMIT}&page={number - 1}", user)["next"] for number in numbers]
+    return [
+        *_by_number_and_cursor(asker, name, [path], user),
+        Case(f"deep pages of {name}, by cursor", user, [f"{path}limit={_LIMIT}&cursor={each}" for each in cursors]),
+        Case(
+            f"the same deep pages of {name}, by number",
+            user,
+            [f"{path}limit={_LIMIT}&page={number}" for number in numbers],
+            is_bound=False,
+        ),
+    ]
+
+
+def _filtered(asker: Asker, name: str, paths: Sequence[str]) -> list[Case]:
+    return _by_number_and_cursor(asker, name, paths, ADMIN)
+
+
+def _by_number_and_cursor(asker: Asker, name: str, paths: Sequence[str], user: int) -> list[Case]:
+    first = [f"{path}limit={_LIMIT}" for path in paths]
+    second = [f"{path}&cursor={asker.page(path, user)['next']}" for path in first]
+    return [
+        Case(f"page 1 of {name}, with its total", user, first),
+        Case(f"page 2 of {name}, by cursor", user, second),
+    ]
+
+
+def _round(askers: dict[int, Asker], cases: dict[int, Case], effort: Effort, turn: int) -> dict[int, float]:
+    """The median seconds of each size; the sizes take turns at going first."""
+    sizes = list(effort.sizes)
+    in_turn = sizes[turn % len(sizes) :] + sizes[: turn % len(sizes)]
+    return {size: _median_seconds(askers[size], cases[size], effort) for size in in_turn}
+
+
+def _median_seconds(asker: Asker, case: Case, effort: Effort) -> float:
+    requests = [on_the_wire("GET", path, token_of(case.user), None) for path in case.paths]
+    asker.page(case.paths[0], case.user)
+    seconds: list[float] = []
+    begun = time.perf_counter()
+    while len(seconds) < effort.requests and (len(seconds) < 2 or time.perf_counter() < begun + effort.seconds):
+        started = time.perf_counter()
+        asker.send(requests[len(seconds) % len(requests)])
+        seconds.append(time.perf_counter() - started)
+    return median(seconds)
+
+
+def _figure(engine: str, cases: dict[int, Case], rounds: list[dict[int, float]]) -> Figure:
+    smallest, largest = min(cases), max(cases)
+    case = cases[largest]
+    ratios = [seconds[largest] / seconds[smallest] for seconds in rounds]
+    of_sizes = ", ".join(
+        f"{1000 * median(seconds[size] for seconds in rounds):.2f} ms for {size:,}" for size in sorted(cases)
+    )
+    measured = Comparison(
+        scenario=case.name,
+        requests_per_round=len(case.paths),
+        product_ms=1000 * median(seconds[largest] for seconds in rounds),
+        other_ms=1000 * median(seconds[smallest] for seconds in rounds),
+        ratio=median(ratios),
+        spread=(min(ratios), max(ratios)),
+        rounds=tuple((1000 * seconds[largest], 1000 * seconds[smallest]) for seconds in rounds),
+    )
+    bound = _AT_MOST if case.is_bound else None
+    return Figure("P5", engine, f"{case.name} ({of_sizes})", measured.ratio, bound, "x smallest", measured)

@@ -1,0 +1,47 @@
+"""P5: the rows that grow, what stays as large beside them, and that every list is asked for."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench import growing, growth
+from bench.orm_cascade import engine_of
+
+_SIZE = 2_000
+
+
+def test_what_surrounds_a_person_stays_as_large(tmp_path: Path) -> None:
+    with growing.grown_stands("sqlite", [_SIZE], tmp_path) as stands:
+        engine = engine_of(stands[_SIZE].database_url)
+        with engine.connect() as connection:
+
+            def count(condition: str) -> int:
+                number: int = connection.exec_driver_sql(f"SELECT count(*) FROM {condition}").scalar_one()
+                return number
+
+            for table in ("users", "forms", "form_messages", "audit_logs"):
+                assert count(table) == _SIZE
+            assert count("forms WHERE project_id = 'p-0000003'") == growing.FORMS_OF_A_PROJECT
+            assert count("form_messages WHERE form_id = 'f-0000003'") == growing.MESSAGES_OF_A_FORM
+            assert count("project_list WHERE g_id = 'g-0000001'") == growing.PROJECTS_OF_A_GROUP
+            assert count("audit_logs WHERE g_id = 'g-0000001'") == growing.ENTRIES_OF_A_GROUP
+            assert count("audit_logs WHERE user_id = 'u-0000001'") == growing.ENTRIES_OF_A_USER
+            assert count(f"forms WHERE status = '{growing.RARE_STATUS}'") == _SIZE // 10
+            assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
+        engine.dispose()
+
+
+@pytest.mark.slow
+def test_every_list_is_asked_for_by_number_and_by_cursor(tmp_path: Path) -> None:
+    effort = msgspec.structs.replace(growth.BRIEF, rounds=1, requests=2)
+    figures = list(growth.measure_growth("sqlite", tmp_path, effort))
+    names = [figure.name.partition(" (")[0] for figure in figures]
+    assert len(names) == len(set(names))
+    assert all(figure.value > 0 for figure in figures)
+    for part in ("page 1 of all", "page 2 of all", "deep pages of all", "the same deep pages of all"):
+        assert {f"{part} {each}" for each in ("forms", "audit entries", "users")} <= {
+            name.partition(",")[0] for name in names
+        }
+    unbound = [figure.name for figure in figures if figure.bound is None]
+    assert all("by number" in name for name in unbound)
