@@ -13,6 +13,8 @@ import msgspec
 
 from bench import against_peers, connections, deletion, growth, purging, seed_table
 from bench.courses import Together
+from bench.field import FIELD
+from bench.field import measure as field_measure
 from bench.measure import BRIEF, THOROUGH, Comparison, Effort, compare, limit_side, server_side, statements_of
 from bench.peers import FASTAPI, PEERS
 from bench.population import FULL, QUICK, Populated, Population
@@ -47,7 +49,7 @@ def main() -> int:
 
 
 def _measure_engine(engine: str, options: argparse.Namespace, report: Report) -> None:
-    if options.only not in ("P4", "P5", "P6", "P7", "peers", "connections"):
+    if options.only not in ("P4", "P5", "P6", "P7", "P9", "peers", "connections"):
         effort, population = (BRIEF, Population(QUICK)) if options.quick else (THOROUGH, Population(FULL))
         if options.rounds:
             effort = Effort(rounds=options.rounds, seconds=effort.seconds, warm_up=effort.warm_up)
@@ -63,6 +65,9 @@ def _measure_engine(engine: str, options: argparse.Namespace, report: Report) ->
         _measure_purge(engine, options, report)
     if options.only in (None, "P7"):
         _measure_seed_table(engine, options, report)
+    # A quick run shows that the bench works; these servers take a minute to start, and are asked for by name there.
+    if engine == "sqlite" and (options.only == "P9" or (options.only is None and not options.quick)):
+        _measure_field(options, report)
 
 
 def _measure_beside_peers(engine: str, options: argparse.Namespace, report: Report) -> None:
@@ -84,6 +89,17 @@ def _measure_beside_peers(engine: str, options: argparse.Namespace, report: Repo
                 figures.append(figure)
                 report.add(figure)
             print(f"\n{engine}\n{connections.table_of(figures)}")
+
+
+def _measure_field(options: argparse.Namespace, report: Report) -> None:
+    span = field_measure.BRIEF if options.quick else field_measure.THOROUGH
+    span = msgspec.structs.replace(span, rounds=options.rounds or span.rounds)
+    for each in FIELD:
+        if not each.is_installed:
+            report.note(f"P9: {each.how_to_install}")
+            continue
+        for figure in field_measure.measure_field_server(each, span):
+            report.add(figure)
 
 
 def _measure_deletion(engine: str, options: argparse.Namespace, report: Report) -> None:
