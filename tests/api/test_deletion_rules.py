@@ -408,3 +408,29 @@ async def test_what_is_protected_at_that_moment_stays(course: Course) -> None:
         course.root.patch(project, json={"deletion_protected": True}), course.root.delete(group, params=token)
     )
     assert (protected.status_code, deleted.status_code) in {(200, 409), (404, 200)}
+
+
+async def test_a_file_does_not_come_back_to_a_project_that_forbids_it_now(course: Course) -> None:
+    manifest = (
+        "apiVersion: v1\nkind: Pod\nmetadata:\n  name: driver\nspec:\n  hostNetwork: true\n  containers:\n"
+        "  - name: driver\n    image: nginx:1.27\n"
+    )
+    project = f"/projects/{course.p_id}"
+    assert (await course.root.patch(project, json={"allow_privileged": True})).status_code == 200
+    made = await course.teacher.post(f"{project}/config-files", json={"filename": "driver.yaml", "content": manifest})
+    assert made.status_code == 201, made.text
+    cf_id = made.json()["cf_id"]
+    deleted = await delete(course.teacher, f"/config-files/{cf_id}", "config-file", cf_id)
+    assert (await course.root.patch(project, json={"allow_privileged": False})).status_code == 200
+    refused = await restore(course.teacher, deleted["deletion_id"])
+    assert refused.status_code == 409
+    (conflict,) = refused.json()["conflicts"]
+    assert (conflict["kind"], conflict["key"], conflict["label"]) == ("rule", cf_id, "driver.yaml")
+    assert "hostNetwork" in conflict["message"]
+    assert "allow_privileged" in conflict["message"]
+    assert (await course.teacher.get(f"/config-files/{cf_id}")).status_code == 404
+    # With its project it comes back as all of it was.
+    whole = await delete(course.head, project, "project", course.p_id)
+    assert (await restore(course.head, whole["deletion_id"])).status_code == 200
+    assert (await course.root.patch(project, json={"allow_privileged": True})).status_code == 200
+    assert (await restore(course.teacher, deleted["deletion_id"])).status_code == 200

@@ -18,11 +18,15 @@ _PrepareOnly = Annotated[
 ]
 _Days = Annotated[
     int | None,
-    typer.Option("--days", min=0, help="How old it must be, if not as the settings say.", show_default=False),
+    typer.Option(
+        "--days", min=0, max=36_500, help="How old it must be, if not as the settings say.", show_default=False
+    ),
 ]
 _AuditDays = Annotated[
     int | None,
-    typer.Option("--days", min=1, help="How old it must be, if not as the settings say.", show_default=False),
+    typer.Option(
+        "--days", min=1, max=36_500, help="How old it must be, if not as the settings say.", show_default=False
+    ),
 ]
 
 

@@ -28,6 +28,7 @@ from holdfast.db.lifecycle.purge import PROCEDURE_LEASE
 from holdfast.db.listing import Listing
 from holdfast.db.statements import Command, Count, Query, any_of, contains_text, live, new_value, parameters_for
 from holdfast.db.tables import (
+    config_files,
     container_repositories,
     container_tags,
     course_workloads,
@@ -39,7 +40,7 @@ from holdfast.db.tables import (
     users,
 )
 from holdfast.db.tables.groups import SUPER_GROUP_ID
-from holdfast.features.deletions.types import CountedItem, DeletionRow, GpuSum, ProjectQuota, RowId
+from holdfast.features.deletions.types import CountedItem, DeletionRow, GpuSum, ProjectQuota, ReturningFile, RowId
 from holdfast.features.workloads.types import STATUSES_HOLDING_GPUS
 
 # How many things a decision, or an error, names.
@@ -315,6 +316,14 @@ _GPUS = (
     .group_by(course_workloads.c.project_id)
 )
 GPUS_IN_USE = Query("deletions.gpus_in_use", _GPUS.where(live(course_workloads)), GpuSum)
+# A project that comes back itself is as it was, with what it allowed.
+FILES_COMING_BACK_TO_STRICT_PROJECTS = Query(
+    "deletions.find_files_coming_back_include_deleted",
+    select(config_files.c.cf_id, config_files.c.filename, config_files.c.content, project_list.c.project_name)
+    .join_from(config_files, project_list, config_files.c.project_id == project_list.c.p_id)
+    .where(config_files.c.deletion_id == _deletion_id, live(project_list), not_(project_list.c.allow_privileged)),
+    ReturningFile,
+)
 GPUS_COMING_BACK = Query(
     "deletions.gpus_coming_back_include_deleted",
     _GPUS.where(course_workloads.c.deletion_id == _deletion_id),

@@ -11,10 +11,14 @@ from holdfast.db.lifecycle import trash
 from holdfast.db.lifecycle.plan import root_of
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
+from holdfast.features.config_files.errors import ManifestError
+from holdfast.features.config_files.service import check_content
 from holdfast.features.deletions import policy, queries
 from holdfast.features.deletions.errors import DeletionForbiddenError, RestoreRefusedError
 from holdfast.features.deletions.roots import FILE_UPDATE, find_root
-from holdfast.features.deletions.types import DeletionRow, QuotaConflict, Restored, RootAccess
+from holdfast.features.deletions.types import DeletionRow, QuotaConflict, Restored, RootAccess, RuleConflict
+
+Conflict = trash.Conflict | QuotaConflict | RuleConflict
 
 _REFUSALS = {
     "purging": "this deletion is being purged at this moment; its bundle can be recovered afterwards",
@@ -41,7 +45,9 @@ async def restore(tx: Transaction, actor: Actor, deletion: DeletionRow, *, renam
     renamed = await trash.rename_taken(tx, deletion.id, now=now) if rename else []
     # The quota first: it locks projects that are only shared afterwards.
     over_quota = await _find_quota_conflicts(tx, deletion.id)
-    conflicts: list[trash.Conflict | QuotaConflict] = [*await trash.find_conflicts(tx, deletion.id), *over_quota]
+    conflicts: list[Conflict] = [*await trash.find_conflicts(tx, deletion.id), *over_quota]
+    # The projects are held now, so that what they allow stays.
+    conflicts += await _find_rule_conflicts(tx, deletion)
     if conflicts:
         raise RestoreRefusedError(_say(conflicts), conflicts)
     counts = await _unmark(tx, deletion)
@@ -130,6 +136,23 @@ async def _find_quota_conflicts(tx: Transaction, deletion_id: str) -> list[Quota
     ]
 
 
-def _say(conflicts: list[trash.Conflict | QuotaConflict]) -> str:
+async def _find_rule_conflicts(tx: Transaction, deletion: DeletionRow) -> list[RuleConflict]:
+    """Config files that their live project would not take today: what it allowed was withdrawn since."""
+    if "config_files" not in (deletion.actual_counts or {}):
+        return []
+    conflicts = []
+    for file in await tx.fetch_all(queries.FILES_COMING_BACK_TO_STRICT_PROJECTS, deletion_id=deletion.id):
+        try:
+            await check_content(file.content, allow_privileged=False)
+        except ManifestError as error:
+            message = (
+                f"project {file.project_name} does not allow what {file.filename} asks for"
+                f" ({error.problems[0]}): have a super administrator set allow_privileged first"
+            )
+            conflicts.append(RuleConflict(key=file.cf_id, label=file.filename, message=message))
+    return conflicts
+
+
+def _say(conflicts: list[Conflict]) -> str:
     more = "" if len(conflicts) == 1 else f" (and {len(conflicts) - 1} more)"
     return f"it cannot be restored now: {conflicts[0].message}{more}"

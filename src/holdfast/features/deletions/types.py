@@ -142,6 +142,25 @@ class QuotaConflict(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class RuleConflict(msgspec.Struct, frozen=True, kw_only=True):
+    """A config file that would come back to a project whose rules forbid it now."""
+
+    kind: str = "rule"
+    table: str = "config_files"
+    key: str
+    label: str
+    message: str
+
+
+class ReturningFile(msgspec.Struct, frozen=True):
+    """A config file of a deletion, and the live project that it belongs to, which allows nothing privileged."""
+
+    cf_id: str
+    filename: str
+    content: str
+    project_name: str
+
+
 class ProjectQuota(msgspec.Struct, frozen=True):
     """A live project and the GPUs that it may use."""
 
