@@ -39,9 +39,7 @@ def test_every_list_is_asked_for_by_number_and_by_cursor(tmp_path: Path) -> None
     names = [figure.name.partition(" (")[0] for figure in figures]
     assert len(names) == len(set(names))
     assert all(figure.value > 0 for figure in figures)
-    for part in ("page 1 of all", "page 2 of all", "deep pages of all", "the same deep pages of all"):
-        assert {f"{part} {each}" for each in ("forms", "audit entries", "users")} <= {
-            name.partition(",")[0] for name in names
-        }
+    for part in ("page 1 with the total", "page 2 by cursor", "deep pages by cursor", "the same deep pages by number"):
+        assert {f"all {each}: {part}" for each in ("forms", "audit entries", "users")} <= set(names)
     unbound = [figure.name for figure in figures if figure.bound is None]
     assert all("by number" in name for name in unbound)
