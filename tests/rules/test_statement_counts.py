@@ -79,7 +79,7 @@ async def test_every_list_has_a_total_order_for_each_of_its_sorts(many: ManyRows
     for route in LIST_ROUTES:
         client = super_admin if route.startswith("/admin/") else admin
         path = many.path(route)
-        for sort in await _sorts_of(client, path):
+        for sort in await sorts_of(client, path):
             whole = await _items(client, path, sort=sort, limit=100)
             assert len(whole) >= 20, route
             assert len({str(row) for row in whole}) == len(whole), f"{route} sorted by {sort} shows a row twice"
@@ -117,7 +117,7 @@ def _assert_long(read: str, content: dict[str, Any], number: int) -> None:
         assert nested, f"{read} nests no list"
 
 
-async def _sorts_of(client: httpx.AsyncClient, path: str) -> list[str]:
+async def sorts_of(client: httpx.AsyncClient, path: str) -> list[str]:
     """What a list can be sorted by, as its refusal of any other says."""
     answer = await client.get(path, params={"sort": "no_such_column"})
     assert answer.status_code == 400, f"{path} takes any sort"
