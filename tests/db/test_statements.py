@@ -435,12 +435,20 @@ async def test_inserts_put_off_are_not_kept_where_one_fails_or_the_block_does(da
     assert await count_rows(database, group_list) == 0
 
 
-async def test_inserts_put_off_are_one_statement_on_postgresql(database: Database) -> None:
+async def test_inserts_put_off_are_one_statement_on_the_servers(database: Database) -> None:
     async with database.write() as tx:
         for name in ("one", "two", "three"):
             tx.insert_later(ADD_GROUP, g_id=name, group_name=name)
         await tx.flush()
-        assert tx.statements_run == (1 if tx.dialect_name == "postgresql" else 3)
+        assert tx.statements_run == (3 if tx.dialect_name == "sqlite" else 1)
+
+
+async def test_inserts_put_off_keep_to_the_longer_limit_of_a_deletion(database: Database) -> None:
+    async with database.write() as tx:
+        await tx.allow_long_statements()
+        for name in ("one", "two"):
+            tx.insert_later(ADD_GROUP, g_id=name, group_name=name)
+    assert await count_rows(database, group_list) == 2
 
 
 async def test_a_megabyte_of_text_comes_back(database: Database) -> None:

@@ -150,7 +150,7 @@ class Transaction(ABC):
     def insert_later(self, command: Command, **parameters: Any) -> None:
         """Run an INSERT whose result nobody needs together with the next ones, before any other statement or commit.
 
-        PostgreSQL takes them in one round trip; what they violate is raised there.
+        The servers take them in one round trip; what they violate is raised there.
         """
         compiled = command.compiled(self.dialect_name)
         self._later.append((command, compiled, compiled.arguments(parameters)))
@@ -167,10 +167,22 @@ class Transaction(ABC):
             raise
 
     async def _insert_all(self, later: Sequence[tuple[Command, CompiledStatement, list[Any]]]) -> None:
+        together = self._together(tuple(compiled for _, compiled, _ in later)) if len(later) > 1 else None
+        if together is not None:
+            # Counted once, under the name of the last: it is one round trip.
+            arguments = [value for _, _, values in later for value in values]
+            started = time.perf_counter()
+            await self._execute(later[-1][0], together, arguments)
+            self._observe(later[-1][0], started, len(later))
+            return
         for command, compiled, arguments in later:
             started = time.perf_counter()
             matched = await self._execute(command, compiled, arguments)
             self._observe(command, started, matched)
+
+    def _together(self, inserts: tuple[CompiledStatement, ...]) -> CompiledStatement | None:
+        """Several INSERTs as one statement whose arguments follow one another; None where the engine has none such."""
+        return None
 
     def require_whole(self) -> None:
         """Refuse to commit after a failed statement, whoever caught its error.

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import re
-import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from functools import lru_cache, partial
 from typing import Any
 
@@ -26,7 +25,7 @@ from holdfast.db.errors import (
     UnstorableValueError,
 )
 from holdfast.db.pool import Pool, PoolSettings
-from holdfast.db.statements import Command, CompiledStatement, Statement
+from holdfast.db.statements import CompiledStatement, Statement
 
 _DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 # Each costs the server some kilobytes on each connection; a list with many filters has hundreds of variants.
@@ -113,16 +112,8 @@ class PostgresqlTransaction(Transaction):
         # The status reads "UPDATE 3" or "INSERT 0 1".
         return int(prepared.get_statusmsg().rpartition(" ")[2])
 
-    async def _insert_all(self, later: Sequence[tuple[Command, CompiledStatement, list[Any]]]) -> None:
-        if len(later) == 1:
-            await super()._insert_all(later)
-            return
-        together = _together(tuple(compiled for _, compiled, _ in later))
-        arguments = [value for _, _, values in later for value in values]
-        started = time.perf_counter()
-        await self._execute(later[-1][0], together, arguments)
-        # Counted once, under the name of the last: it is one round trip.
-        self._observe(later[-1][0], started, len(later))
+    def _together(self, inserts: tuple[CompiledStatement, ...]) -> CompiledStatement:
+        return _together(inserts)
 
     async def _execute_many(self, command: Statement, compiled: CompiledStatement, arguments: list[list[Any]]) -> None:
         try:
