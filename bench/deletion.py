@@ -82,7 +82,7 @@ async def _run_rounds(stand: Stand, population: Population, courses: Courses) ->
             )
             seconds = [0.0, 0.0]
             for side in (0, 1) if number % 2 else (1, 0):
-                await asyncio.to_thread(_settle, stand)
+                await asyncio.to_thread(settle, stand)
                 seconds[side] = await _timed(in_turn[side])
             rounds.append(Round(plan_seconds, *seconds))
     # The first prepared the statements and grew the files.
@@ -113,7 +113,7 @@ async def _timed(act: Callable[[], Awaitable[None]]) -> float:
     return time.perf_counter() - started
 
 
-def _settle(stand: Stand) -> None:
+def settle(stand: Stand) -> None:
     """Let the engine finish what the side before left to its background work."""
     _SETTLE[stand.engine](stand)
 

@@ -19,6 +19,7 @@ from sqlalchemy import Table
 
 from bench import before
 from bench.courses import Courses
+from bench.deletion import settle
 from bench.measure import Comparison
 from bench.network import ROUND_TRIP_SECONDS, Network, across_a_network
 from bench.orm_cascade import OrmCascade
@@ -150,6 +151,7 @@ class _Measuring:
     """The product's own connections to the database, across the network, and what is asked over them."""
 
     def __init__(self, stand: Stand, network: Network, rows: SeedTable) -> None:
+        self._stand = stand
         self._engine = stand.engine
         self._network = network
         self._rows = rows
@@ -233,6 +235,7 @@ class _Measuring:
             )
             seconds = []
             for side in sides:
+                await asyncio.to_thread(settle, self._stand)
                 started = time.perf_counter()
                 await side()
                 seconds.append(time.perf_counter() - started)
@@ -248,6 +251,7 @@ class _Measuring:
         return [_figure(self._engine, measured, _AT_LEAST_CASCADE) for measured in (by_product, by_engine)]
 
     async def _delete_by_orm(self, orm: OrmCascade, g_id: str) -> None:
+        # It holds up the loop, on which nothing else runs meanwhile.
         orm.delete_group(g_id)
 
     async def _delete_by_product(self, g_id: str) -> None:
