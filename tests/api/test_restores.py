@@ -1,6 +1,7 @@
 """Restoring over HTTP: exactly one deletion, and only where nothing stands against it (S-03, C-13)."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,11 +10,15 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import update
 
 from holdfast.db.engines.base import Database
+from holdfast.db.lifecycle.bundle import bundle_path
 from holdfast.db.statements import Command, parameters_for
 from holdfast.db.tables import deletions, resources
+from holdfast.features.accounts.rules import ADMIN_USERNAME
+from holdfast.features.deletions.recovery import recover
 from tests.api.cast import audit_entries, count_rows
 from tests.api.deletion_course import Course, delete, plan_of, restore
 from tests.db.consistency import find_inconsistencies
+from tests.db.deleting import purge_now
 from tests.factories import make_form, make_image_request, make_message, make_token, make_user
 from tests.instance import Instance
 
@@ -209,8 +214,34 @@ async def test_a_deletion_that_lost_rows_is_not_restored_by_halves(course: Cours
             "kind": "incomplete",
             "deleted": {"config_files": 1, "resources": 2},
             "present": {"config_files": 1},
+            "purged_deletions": [],
         }
     ]
+
+
+async def test_a_course_whose_member_is_gone_says_which_deletion_has_to_come_first(
+    course: Course, database: Database, tmp_path: Path
+) -> None:
+    student = course.ids["student"]
+    await make_user(database, ADMIN_USERNAME)
+    whole = await delete(course.head, f"/groups/{course.g_id}", "group", course.g_id)
+    account = await delete(course.root, f"/users/{student}", "user", student)
+    # The membership would be a live row of somebody who is deleted.
+    refused = await restore(course.root, whole["deletion_id"])
+    (conflict,) = refused.json()["conflicts"]
+    assert (conflict["kind"], conflict["table"], conflict["deletion_id"]) == ("parent", "users", account["deletion_id"])
+    assert conflict["message"] == (
+        f"its user student is deleted, too: restore deletion {account['deletion_id']} first,"
+        " which takes a super administrator"
+    )
+    assert await purge_now(database, account["deletion_id"], tmp_path)
+    refused = await restore(course.root, whole["deletion_id"])
+    assert refused.status_code == 409
+    assert refused.json()["conflicts"][0]["purged_deletions"] == [account["deletion_id"]]
+    assert f"recover that one's bundle first, {account['deletion_id']} (user student)" in refused.json()["detail"]
+    await recover(database, bundle_path(tmp_path, account["deletion_id"]))
+    back = await restore(course.root, whole["deletion_id"])
+    assert (back.status_code, back.json()["counts"]) == (200, whole["counts"])
 
 
 async def test_purges_are_asked_for_once_at_a_time(course: Course, database: Database) -> None:

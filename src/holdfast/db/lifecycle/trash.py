@@ -196,7 +196,9 @@ def _name_column(unique: UniqueConstraint) -> Column[Any]:
 
 def _deleted_parent(parent: Table, row: _Parent) -> Conflict:
     noun = policy_of(parent).audited_as
-    message = f"its {noun} {row.label} is deleted, too: restore deletion {row.deletion_id} first"
+    # Whoever may restore a course need not be allowed to restore an account that was a member of it.
+    whose = ", which takes a super administrator" if parent is users else ""
+    message = f"its {noun} {row.label} is deleted, too: restore deletion {row.deletion_id} first{whose}"
     return Conflict("parent", str(parent.name), row.key, row.label, message, row.deletion_id)
 
 

@@ -40,7 +40,15 @@ from holdfast.db.tables import (
     users,
 )
 from holdfast.db.tables.groups import SUPER_GROUP_ID
-from holdfast.features.deletions.types import CountedItem, DeletionRow, GpuSum, ProjectQuota, ReturningFile, RowId
+from holdfast.features.deletions.types import (
+    CountedItem,
+    DeletionRow,
+    GpuSum,
+    ProjectQuota,
+    PurgedSince,
+    ReturningFile,
+    RowId,
+)
 from holdfast.features.workloads.types import STATUSES_HOLDING_GPUS
 
 # How many things a decision, or an error, names.
@@ -316,6 +324,19 @@ _GPUS = (
     .group_by(course_workloads.c.project_id)
 )
 GPUS_IN_USE = Query("deletions.gpus_in_use", _GPUS.where(live(course_workloads)), GpuSum)
+# Rows beneath a deletion bore theirs before it was made.
+PURGED_SINCE = Query(
+    "deletions.find_purged_since",
+    select(deletions.c.id, deletions.c.root_type, deletions.c.root_label, deletions.c.planned_counts)
+    .where(
+        deletions.c.state == "purged",
+        deletions.c.purged_with.is_(None),
+        deletions.c.created_at >= bindparam("since", type_=deletions.c.created_at.type),
+    )
+    .order_by(deletions.c.created_at, deletions.c.id)
+    .limit(100),
+    PurgedSince,
+)
 # A project that comes back itself is as it was, with what it allowed.
 FILES_COMING_BACK_TO_STRICT_PROJECTS = Query(
     "deletions.find_files_coming_back_include_deleted",

@@ -11,7 +11,7 @@ from holdfast.db.lifecycle import trash
 from holdfast.db.lifecycle.plan import root_of
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
-from holdfast.features.config_files.errors import ManifestError
+from holdfast.features.config_files.errors import ManifestError, ManifestProblem
 from holdfast.features.config_files.service import check_content
 from holdfast.features.deletions import policy, queries
 from holdfast.features.deletions.errors import DeletionForbiddenError, RestoreRefusedError
@@ -19,6 +19,9 @@ from holdfast.features.deletions.roots import FILE_UPDATE, find_root
 from holdfast.features.deletions.types import DeletionRow, QuotaConflict, Restored, RootAccess, RuleConflict
 
 Conflict = trash.Conflict | QuotaConflict | RuleConflict
+
+# Purges that a sentence names.
+_MOST_NAMED = 3
 
 _REFUSALS = {
     "purging": "this deletion is being purged at this moment; its bundle can be recovered afterwards",
@@ -92,11 +95,28 @@ async def _get_restorable(tx: Transaction, actor: Actor, deletion: DeletionRow) 
 async def _require_whole(tx: Transaction, deletion: DeletionRow) -> None:
     """Refuse where rows of this deletion went with the purge of one above it."""
     marked = await trash.count_marked(tx, deletion.id)
-    if marked != deletion.actual_counts:
-        raise RestoreRefusedError(
-            "some of its rows are gone with the purge of another deletion: recover that one's bundle first",
-            [{"kind": "incomplete", "deleted": deletion.actual_counts, "present": marked}],
-        )
+    wanted = deletion.actual_counts or {}
+    if marked == wanted:
+        return
+    missing = {table for table, rows in wanted.items() if marked.get(table, 0) < rows}
+    purged = [
+        each
+        for each in await tx.fetch_all(queries.PURGED_SINCE, since=deletion.created_at)
+        if missing & msgspec.json.decode(each.planned_counts, type=dict[str, int]).keys()
+    ]
+    named = " or ".join(f"{each.id} ({each.root_type} {each.root_label})" for each in purged[:_MOST_NAMED])
+    raise RestoreRefusedError(
+        "some of its rows are gone with the purge of another deletion: recover that one's bundle first"
+        + (f", {named}" if named else ""),
+        [
+            {
+                "kind": "incomplete",
+                "deleted": wanted,
+                "present": marked,
+                "purged_deletions": [each.id for each in purged],
+            }
+        ],
+    )
 
 
 async def _unmark(tx: Transaction, deletion: DeletionRow) -> dict[str, int]:
@@ -142,15 +162,28 @@ async def _find_rule_conflicts(tx: Transaction, deletion: DeletionRow) -> list[R
         return []
     conflicts = []
     for file in await tx.fetch_all(queries.FILES_COMING_BACK_TO_STRICT_PROJECTS, deletion_id=deletion.id):
-        try:
-            await check_content(file.content, allow_privileged=False)
-        except ManifestError as error:
+        if forbidden := await _find_privileged(file.content):
             message = (
                 f"project {file.project_name} does not allow what {file.filename} asks for"
-                f" ({error.problems[0]}): have a super administrator set allow_privileged first"
+                f" ({forbidden[0]}): have a super administrator set allow_privileged first"
             )
             conflicts.append(RuleConflict(key=file.cf_id, label=file.filename, message=message))
     return conflicts
+
+
+async def _find_privileged(content: str) -> list[ManifestProblem]:
+    """What of a file takes `allow_privileged`. Other rules may be younger than the file, and it stood with them."""
+    strict = await _find_problems(content, allow_privileged=False)
+    lenient = await _find_problems(content, allow_privileged=True) if strict else ()
+    return [problem for problem in strict if problem not in lenient]
+
+
+async def _find_problems(content: str, *, allow_privileged: bool) -> tuple[ManifestProblem, ...]:
+    try:
+        await check_content(content, allow_privileged=allow_privileged)
+    except ManifestError as error:
+        return error.problems
+    return ()
 
 
 def _say(conflicts: list[Conflict]) -> str:

@@ -152,6 +152,15 @@ class RuleConflict(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
+class PurgedSince(msgspec.Struct, frozen=True):
+    """A deletion that was purged, and the rows per table that it took."""
+
+    id: str
+    root_type: str
+    root_label: str | None
+    planned_counts: msgspec.Raw
+
+
 class ReturningFile(msgspec.Struct, frozen=True):
     """A config file of a deletion, and the live project that it belongs to, which allows nothing privileged."""
 
