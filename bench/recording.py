@@ -56,7 +56,7 @@ async def send(client: httpx.AsyncClient, request: Request) -> httpx.Response:
 @contextmanager
 def _watched(transaction: type[Transaction]) -> Iterator[list[Call]]:
     calls: list[Call] = []
-    fetch, execute, insert_all = transaction._fetch, transaction._execute, transaction._insert_all
+    fetch, execute, together = transaction._fetch, transaction._execute, transaction._together
 
     async def noted_fetch(self: Any, query: Statement, compiled: CompiledStatement, arguments: list[Any]) -> list[Any]:
         calls.append(Call(compiled.sql, arguments, {}, returns_rows=True))
@@ -68,14 +68,14 @@ def _watched(transaction: type[Transaction]) -> Iterator[list[Call]]:
 
     transaction._fetch, transaction._execute = noted_fetch, noted_execute  # type: ignore[method-assign]
     # The limit is a plain program: one statement for each row that it inserts, one for a page and one for its total.
-    transaction._insert_all = Transaction._insert_all  # type: ignore[method-assign]
+    transaction._together = Transaction._together  # type: ignore[method-assign]
     rows_and_total = Listing._rows_and_total
     Listing._rows_and_total = _rows_and_total_apart  # type: ignore[method-assign]
     try:
         yield calls
     finally:
         transaction._fetch, transaction._execute = fetch, execute  # type: ignore[method-assign]
-        transaction._insert_all = insert_all  # type: ignore[method-assign]
+        transaction._together = together  # type: ignore[method-assign]
         Listing._rows_and_total = rows_and_total  # type: ignore[method-assign]
 
 
