@@ -205,7 +205,7 @@ if engine.dialect.name == "sqlite":
     def _prepare(connection: Any, record: Any) -> None:
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.execute("PRAGMA cache_size = -16000")
+        cursor.execute("PRAGMA cache_size = -4000")
         # Writers wait for each other; the default gives up after five seconds.
         cursor.execute("PRAGMA busy_timeout = 30000")
         cursor.close()

@@ -26,7 +26,7 @@ def test_the_quick_run_reports_every_target_on_sqlite(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = msgspec.json.decode(output.read_bytes())
     figures = report["figures"]
-    assert {figure["target"] for figure in figures} >= {"P1", "P2", "P3", "P4", "P6", "P8"}
+    assert {figure["target"] for figure in figures} >= {"P1", "P2", "P3", "P4", "P6", "P8", "connections"}
     assert {figure["name"] for figure in figures if figure["target"] in ("P1", "P2")} == {
         scenario.name for scenario in scenarios(Population(QUICK))
     }

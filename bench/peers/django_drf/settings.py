@@ -21,7 +21,7 @@ def _database() -> dict[str, Any]:
             "OPTIONS": {
                 "timeout": 30,
                 "transaction_mode": "IMMEDIATE",
-                "init_command": "PRAGMA cache_size = -16000",
+                "init_command": "PRAGMA cache_size = -4000",
             },
         }
     return {
