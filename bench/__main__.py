@@ -22,6 +22,7 @@ from bench.processes import Driven, driven, memory_mib
 from bench.report import Figure, Report
 from bench.scenarios import Scenario, scenarios
 from bench.stand import ADMIN_PASSWORD, ENGINES, Server, Stand, load_process, loaded_stand, serving
+from bench.tables import save_picture
 from tests.servers import EngineMissingError
 
 _MOST_STATEMENTS = 4
@@ -44,6 +45,8 @@ def main() -> int:
     report.write(Path(options.output))
     if options.save_baselines:
         report.save_baselines()
+    if options.save_chart:
+        save_picture()
     sys.stdout.write(report.table())
     return 0
 
@@ -241,6 +244,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how many rounds instead of a target's own number")
     parser.add_argument("--output", default="build/bench.json", help="where the figures go")
     parser.add_argument("--save-baselines", action="store_true", help="keep the figures in bench/baselines")
+    parser.add_argument("--save-chart", action="store_true", help="draw docs/images/performance.svg from what is kept")
     return parser.parse_args()
 
 

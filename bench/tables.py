@@ -42,11 +42,16 @@ def read_all(folder: Path) -> dict[str, Baselines]:
     return {engine: read_baselines(folder, engine) for engine in ENGINE_NAMES}
 
 
+def save_picture() -> None:
+    """Draw the kept figures for the documentation."""
+    PICTURE.write_text(_picture(read_all(BASELINES)), encoding="utf-8")
+
+
 def stale_files(kept: Mapping[str, Baselines]) -> dict[Path, str]:
     """The files that differ from what the figures say, and their right text."""
     wanted = {
         PAGE: with_tables(PAGE.read_text(encoding="utf-8"), kept),
-        PICTURE: chart({engine: each.figures for engine, each in kept.items()}),
+        PICTURE: _picture(kept),
     }
     return {
         file: text for file, text in wanted.items() if not file.exists() or file.read_text(encoding="utf-8") != text
@@ -62,6 +67,10 @@ def with_tables(page: str, kept: Mapping[str, Baselines]) -> str:
         return block[1] + "\n".join(lines) + "\n" + block[3]
 
     return _BLOCK.sub(written, page)
+
+
+def _picture(kept: Mapping[str, Baselines]) -> str:
+    return chart({engine: each.figures for engine, each in kept.items()})
 
 
 def targets_of(page: str) -> list[str]:
