@@ -1,8 +1,9 @@
 """The rows of P5: the same faculty at several sizes, each in a database of its own on one server.
 
-There are as many forms, messages, audit entries and users as the size says. What surrounds a person stays as large
-whatever the size: a project has 100 forms, a form with messages 100 of them, a group 10 projects and 1,000 audit
-entries. The engine makes the rows itself, in one statement for each table: a million come in seconds.
+A faculty grows by a term after another, each with 10,000 users, forms, messages and audit entries, 50 groups of 200
+people, 100 projects and 100 forms with 100 messages each; the larger databases hold ten and a hundred terms. So what
+surrounds a person stays as large whatever the size. The engine makes the rows itself, in one statement for each table:
+a million come in seconds.
 """
 
 import asyncio
@@ -23,9 +24,11 @@ from tests.servers import mariadb_server, postgresql_server
 
 FORMS_OF_A_PROJECT = 100
 MESSAGES_OF_A_FORM = 100
-PROJECTS_OF_A_GROUP = 10
-ENTRIES_OF_A_GROUP = 1_000
+MEMBERS_OF_A_GROUP = ENTRIES_OF_A_GROUP = 200
+PROJECTS_OF_A_GROUP = 2
 ENTRIES_OF_A_USER = 100
+# The sizes are multiples of it.
+TERM = 10_000
 # What is rare among the rows, and grows as they do: one in ten.
 RARE_STATUS, RARE_ACTION = "Pending", "delete"
 ADMIN, TEACHER = 0, 1
@@ -76,8 +79,18 @@ class _Words(ABC):
     def moment(self) -> str:
         """A minute for each row, upwards."""
 
-    def remainder(self, divisor: int) -> str:
-        return f"mod(n, {divisor})"
+    def remainder(self, number: str, divisor: int) -> str:
+        return f"mod({number}, {divisor})"
+
+    def quotient(self, number: str, divisor: int) -> str:
+        return f"(({number}) / {divisor})"
+
+    def parent(self, chosen: int, of_term: int) -> str:
+        """The number of one of the first `chosen` parents of the row's term, of which each term has `of_term`."""
+        within = self.remainder("n", TERM)
+        # 7919 is prime: the neighbours of a row have other parents.
+        number = self.remainder(f"{within} * 7919", chosen)
+        return f"{self.quotient(f'n - {within}', TERM // of_term)} + {number}"
 
 
 class _Postgresql(_Words):
@@ -105,6 +118,9 @@ class _Mariadb(_Words):
     def id(self, kind: str, number: str) -> str:
         return f"concat('{kind}-', lpad({number}, 7, '0'))"
 
+    def quotient(self, number: str, divisor: int) -> str:
+        return f"(({number}) DIV {divisor})"
+
     def moment(self) -> str:
         return "TIMESTAMP '2024-02-05 08:00:00' + INTERVAL n MINUTE"
 
@@ -122,8 +138,8 @@ class _Sqlite(_Words):
     def moment(self) -> str:
         return "strftime('%Y-%m-%d %H:%M:%S', 1707120000 + n * 60, 'unixepoch') || '.000000'"
 
-    def remainder(self, divisor: int) -> str:
-        return f"n % {divisor}"
+    def remainder(self, number: str, divisor: int) -> str:
+        return f"(({number}) % {divisor})"
 
 
 _WORDS: dict[str, _Words] = {"postgresql": _Postgresql(), "mariadb": _Mariadb(), "sqlite": _Sqlite()}
@@ -144,15 +160,15 @@ def _fill(engine: str, url: str, size: int) -> None:
 
 
 def _insert_all(connection: Connection, words: _Words, size: int) -> None:
-    projects = size // FORMS_OF_A_PROJECT
-    groups = projects // PROJECTS_OF_A_GROUP
-
     def insert(table: str, count: int, **columns: str) -> None:
         names, values = ", ".join(columns), ", ".join(columns.values())
         connection.exec_driver_sql(f"INSERT INTO {table} ({names}) SELECT {values} FROM {words.numbers(count)}")
 
     moment = words.moment()
-    some_user, some_group = (words.id(kind, words.remainder(count)) for kind, count in (("u", size), ("g", groups)))
+    author = words.id("u", words.parent(TERM, TERM))
+    some_group = words.id("g", words.parent(TERM // MEMBERS_OF_A_GROUP, TERM // MEMBERS_OF_A_GROUP))
+    some_project = words.id("p", words.parent(TERM // FORMS_OF_A_PROJECT, TERM // FORMS_OF_A_PROJECT))
+    groups, projects = size // MEMBERS_OF_A_GROUP, size // FORMS_OF_A_PROJECT
     unusable = "'!'"
     insert(
         "users",
@@ -172,25 +188,25 @@ def _insert_all(connection: Connection, words: _Words, size: int) -> None:
     connection.exec_driver_sql(
         f"INSERT INTO group_list (g_id, group_name) VALUES ('{SUPER_GROUP_ID}', '{SUPER_GROUP_NAME}')"
     )
-    insert("user_group", size, u_id=some_user, g_id=some_group, role="'user'", created_at=moment)
+    insert("user_group", size, u_id=words.id("u", "n"), g_id=some_group, role="'user'", created_at=moment)
     _seat(connection, ADMIN, SUPER_GROUP_ID)
-    # Of the group with the number of the teacher, in which the insertion above made them a plain member.
+    # Of the group in which the insertion above made them a plain member.
     connection.exec_driver_sql(f"UPDATE user_group SET role = 'admin' WHERE u_id = '{id_of('u', TEACHER)}'")
     insert(
         "project_list",
         projects,
         p_id=words.id("p", "n"),
         project_name=words.id("project", "n"),
-        g_id=some_group,
+        g_id=words.id("g", words.quotient("n", PROJECTS_OF_A_GROUP)),
         created_at=moment,
     )
-    rare = f"{words.remainder(10)} = 3"
+    rare = f"{words.remainder('n', 10)} = 3"
     insert(
         "forms",
         size,
         id=words.id("f", "n"),
-        user_id=some_user,
-        project_id=words.id("p", words.remainder(projects)),
+        user_id=author,
+        project_id=some_project,
         title="'The pod stays pending although the quota shows one free GPU.'",
         description="'It has been pending since this morning.'",
         tag="'gpu'",
@@ -201,20 +217,20 @@ def _insert_all(connection: Connection, words: _Words, size: int) -> None:
         "form_messages",
         size,
         id=words.id("m", "n"),
-        form_id=words.id("f", words.remainder(size // MESSAGES_OF_A_FORM)),
-        user_id=some_user,
+        form_id=words.id("f", words.parent(TERM // MESSAGES_OF_A_FORM, TERM)),
+        user_id=author,
         content="'We looked into it: the node was drained for maintenance and is back now.'",
         created_at=moment,
     )
     insert(
         "audit_logs",
         size,
-        user_id=words.id("u", words.remainder(size // ENTRIES_OF_A_USER)),
+        user_id=words.id("u", words.parent(TERM // ENTRIES_OF_A_USER, TERM)),
         actor_name="'somebody'",
         action=f"CASE WHEN {rare} THEN '{RARE_ACTION}' ELSE 'update' END",
         resource_type="'form'",
         resource_id=words.id("f", "n"),
-        g_id=words.id("g", words.remainder(size // ENTRIES_OF_A_GROUP)),
+        g_id=some_group,
         created_at=moment,
     )
 

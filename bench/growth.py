@@ -19,12 +19,12 @@ import msgspec
 from bench.growing import (
     ADMIN,
     ENTRIES_OF_A_GROUP,
-    ENTRIES_OF_A_USER,
     FORMS_OF_A_PROJECT,
-    MESSAGES_OF_A_FORM,
+    MEMBERS_OF_A_GROUP,
     RARE_ACTION,
     RARE_STATUS,
     TEACHER,
+    TERM,
     grown_stands,
     id_of,
     token_of,
@@ -54,7 +54,7 @@ class Effort(msgspec.Struct, frozen=True):
 
 
 THOROUGH = Effort(sizes=(10_000, 100_000, 1_000_000), rounds=5, requests=40, seconds=0.4)
-BRIEF = Effort(sizes=(1_000, 2_000), rounds=2, requests=8, seconds=0.1)
+BRIEF = Effort(sizes=(TERM, 2 * TERM), rounds=2, requests=8, seconds=0.1)
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -143,17 +143,17 @@ def _cases(asker: Asker, size: int) -> list[Case]:
         Case("forms that a teacher sees: page 1 with the total", TEACHER, [f"/api/v1/forms?limit={_LIMIT}"]),
         Case("audit entries of own groups: page 1 with the total", TEACHER, [f"/api/v1/audit-logs?limit={_LIMIT}"]),
     ]
-    forms_with_messages = range(0, size // MESSAGES_OF_A_FORM, max(1, size // MESSAGES_OF_A_FORM // _DISTINCT))
-    messages = [f"/api/v1/forms/{id_of('f', number)}/messages?" for number in forms_with_messages]
-    found += _filtered(asker, "messages of a form", messages)
-    for name, path, kind, count in (
-        ("forms of a project", "/api/v1/forms?project_id={}&", "p", size // FORMS_OF_A_PROJECT),
-        ("audit entries of a group", "/api/v1/audit-logs?g_id={}&", "g", size // ENTRIES_OF_A_GROUP),
-        ("audit entries of a user", "/api/v1/audit-logs?user_id={}&", "u", size // ENTRIES_OF_A_USER),
-        ("members of a group", "/api/v1/users?g_id={}&", "g", size // ENTRIES_OF_A_GROUP),
+    for name, path, kind, of_term in (
+        # Each term's first forms have messages, and its first users audit entries.
+        ("messages of a form", "/api/v1/forms/{}/messages?", "f", TERM),
+        ("forms of a project", "/api/v1/forms?project_id={}&", "p", TERM // FORMS_OF_A_PROJECT),
+        ("audit entries of a group", "/api/v1/audit-logs?g_id={}&", "g", TERM // ENTRIES_OF_A_GROUP),
+        ("audit entries of a user", "/api/v1/audit-logs?user_id={}&", "u", TERM),
+        ("members of a group", "/api/v1/users?g_id={}&", "g", TERM // MEMBERS_OF_A_GROUP),
     ):
-        ids = [id_of(kind, number) for number in range(0, count, max(1, count // _DISTINCT))]
-        found += _filtered(asker, name, [path.format(each) for each in ids])
+        # Of terms from the oldest to the newest.
+        numbers = [size // TERM * place // _DISTINCT * of_term + place for place in range(_DISTINCT)]
+        found += _filtered(asker, name, [path.format(id_of(kind, number)) for number in numbers])
     # One row in ten has these: what such a filter finds grows with the table.
     found += _filtered(asker, "forms of a status", [f"/api/v1/forms?status={RARE_STATUS}&"])
     found += _filtered(asker, "audit entries of an action", [f"/api/v1/audit-logs?action={RARE_ACTION}&"])

@@ -8,7 +8,7 @@ import pytest
 from bench import growing, growth
 from bench.orm_cascade import engine_of
 
-_SIZE = 2_000
+_SIZE = 2 * growing.TERM
 
 
 def test_what_surrounds_a_person_stays_as_large(tmp_path: Path) -> None:
@@ -22,11 +22,12 @@ def test_what_surrounds_a_person_stays_as_large(tmp_path: Path) -> None:
 
             for table in ("users", "forms", "form_messages", "audit_logs"):
                 assert count(table) == _SIZE
-            assert count("forms WHERE project_id = 'p-0000003'") == growing.FORMS_OF_A_PROJECT
-            assert count("form_messages WHERE form_id = 'f-0000003'") == growing.MESSAGES_OF_A_FORM
-            assert count("project_list WHERE g_id = 'g-0000001'") == growing.PROJECTS_OF_A_GROUP
-            assert count("audit_logs WHERE g_id = 'g-0000001'") == growing.ENTRIES_OF_A_GROUP
-            assert count("audit_logs WHERE user_id = 'u-0000001'") == growing.ENTRIES_OF_A_USER
+            assert count("user_group WHERE g_id = 'g-0000099'") == growing.MEMBERS_OF_A_GROUP
+            assert count("forms WHERE project_id = 'p-0000103'") == growing.FORMS_OF_A_PROJECT
+            assert count("form_messages WHERE form_id = 'f-0010003'") == growing.MESSAGES_OF_A_FORM
+            assert count("project_list WHERE g_id = 'g-0000051'") == growing.PROJECTS_OF_A_GROUP
+            assert count("audit_logs WHERE g_id = 'g-0000051'") == growing.ENTRIES_OF_A_GROUP
+            assert count("audit_logs WHERE user_id = 'u-0010001'") == growing.ENTRIES_OF_A_USER
             assert count(f"forms WHERE status = '{growing.RARE_STATUS}'") == _SIZE // 10
             assert connection.exec_driver_sql("PRAGMA foreign_key_check").all() == []
         engine.dispose()
