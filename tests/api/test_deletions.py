@@ -257,8 +257,13 @@ async def test_a_state_that_is_none_is_refused_by_the_name_of_its_parameter(cour
 async def test_a_restore_without_a_body_is_a_restore_without_wishes(course: Course) -> None:
     deleted = await delete(course.head, f"/projects/{course.p_id}", "project", course.p_id)
     path = f"/deletions/{deleted['deletion_id']}/restore"
+    prepared = "bundle_path = '/prepared', bundle_sha256 = 'a', bundle_verified_at = created_at"
+    await run(course.database, f"UPDATE deletions SET {prepared}")
     answer = await course.head.post(path)
     assert (answer.status_code, answer.json()["counts"]) == (200, deleted["counts"])
+    # What was prepared for a purge is of no use any more.
+    shown = (await course.root.get(path.removesuffix("/restore"))).json()
+    assert [shown[name] for name in ("state", "bundle_path", "bundle_verified_at")] == ["restored", None, None]
     assert (await course.head.post(path, json=None, headers={"Content-Type": "application/json"})).json() == {
         "deletion_id": deleted["deletion_id"],
         "counts": {},

@@ -15,7 +15,7 @@ from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.retries import with_retries
 from holdfast.features.accounts import jobs as accounts
 from holdfast.features.deletions import jobs as deletions
-from holdfast.features.deletions import retention
+from holdfast.features.deletions import leftover_bundles, retention
 from holdfast.settings import Settings
 
 _log = structlog.get_logger("holdfast.worker")
@@ -93,6 +93,11 @@ async def cleanup_audit_logs(database: Database, settings: Settings, clock: Cloc
     return await cleanup(database, settings, {"category": "audit-logs", "days": settings.retention_audit_days}, clock)
 
 
+async def remove_leftover_bundles(database: Database, settings: Settings, clock: Clock) -> int:
+    """Bundles prepared for the database's own procedure that nothing needs any more."""
+    return await leftover_bundles.remove_leftovers(database, bundle_folder(settings))
+
+
 async def cleanup(database: Database, settings: Settings, arguments: dict[str, Any], clock: Clock) -> int:
     """What a person or the calendar asks retention for; the numbers stand in the log and in the audit log."""
     report = await retention.run_cleanup(database, bundle_folder(settings), arguments, clock)
@@ -135,6 +140,7 @@ PERIODIC_JOBS = {
         PeriodicJob(
             "retention.cleanup_soft_deleted", timedelta(days=30), cleanup_soft_deleted, "cleanup_deleted_every_days"
         ),
+        PeriodicJob("retention.remove_leftover_bundles", timedelta(days=1), remove_leftover_bundles),
     )
 }
 ONE_OFF_JOBS = {

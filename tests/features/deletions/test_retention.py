@@ -11,13 +11,15 @@ from sqlalchemy import text
 from holdfast.core.actor import Actor
 from holdfast.core.clock import utc_now
 from holdfast.db.engines.base import Database
-from holdfast.db.lifecycle.bundle_file import open_bundle
+from holdfast.db.lifecycle.bundle import bundle_path
+from holdfast.db.lifecycle.bundle_file import SUFFIX, open_bundle
 from holdfast.db.lifecycle.graph import GRAPH
 from holdfast.db.tables import audit_logs, metadata
 from holdfast.db.tables.base import policy_of
 from holdfast.features.deletions import retention
 from holdfast.features.deletions.audit_archives import archive_entries
 from holdfast.features.deletions.jobs import purge_deletion
+from holdfast.features.deletions.leftover_bundles import remove_leftovers
 from holdfast.features.deletions.recovery import recover
 from holdfast.features.deletions.retention import CleanupForbiddenError, CleanupReport
 from tests.db.live import other_connection
@@ -272,3 +274,32 @@ async def _old_entries(database: Database, count: int) -> list[str]:
     names = [str(number) for number in range(count)]
     await insert_rows(database, audit_logs, [row | {"resource_id": name} for name in names])
     return names
+
+
+async def test_prepared_bundles_that_nothing_needs_are_removed_and_no_others(
+    database: Database, tmp_path: Path
+) -> None:
+    await make_world(database)
+    await cleanup(database, tmp_path, "soft-deleted", 30, prepare_only=True)
+    prepared = tmp_path / "prepared"
+    before = {file.name for file in prepared.iterdir()}
+    restored, purged, *_ = sorted(name.removesuffix(SUFFIX) for name in before)
+    assert len(before) > 2
+    (prepared / f"of-another-database{SUFFIX}").touch()
+    assert await remove_leftovers(database, tmp_path) == 0
+    await run(database, f"UPDATE deletions SET state = 'restored' WHERE id = '{restored}'")
+    # As after a recovery: what its path names is the bundle that it came from.
+    assert await remove_leftovers(database, tmp_path) == 0
+    await run(database, f"UPDATE deletions SET bundle_path = NULL WHERE id = '{restored}'")
+    await run(database, f"UPDATE deletions SET state = 'deleted' WHERE id = '{purged}'")
+    await purge_deletion(database, tmp_path, {"deletion_id": purged})
+    own = bundle_path(tmp_path, purged)
+    assert own.is_file()
+    own.rename(own.with_suffix(".away"))
+    assert await remove_leftovers(database, tmp_path) == 1
+    own.with_suffix(".away").rename(own)
+    assert await remove_leftovers(database, tmp_path) == 1
+    left = {file.name for file in prepared.iterdir()}
+    assert left == before - {restored + SUFFIX, purged + SUFFIX} | {f"of-another-database{SUFFIX}"}
+    assert own.is_file()
+    assert await remove_leftovers(database, tmp_path / "nowhere") == 0

@@ -131,9 +131,15 @@ INSERT_DELETION = Command(
         )
     ),
 )
-SET_STATE = Command(
+SET_RESTORED = Command(
     "deletions.set_state",
-    update(deletions).where(deletions.c.id == _deletion_id).values(new_value(deletions, "state", "updated_at")),
+    # A bundle that was prepared and not used says less than the live rows from now on.
+    update(deletions)
+    .where(deletions.c.id == _deletion_id)
+    .values(
+        new_value(deletions, "state", "updated_at")
+        | {name: null() for name in ("bundle_path", "bundle_sha256", "bundle_verified_at")}
+    ),
 )
 
 COUNT_SUPER_SEATS = Query(

@@ -55,7 +55,7 @@ async def restore(tx: Transaction, actor: Actor, deletion: DeletionRow, *, renam
         raise RestoreRefusedError(_say(conflicts), conflicts)
     counts = await _unmark(tx, deletion)
     await tx.execute(
-        queries.SET_STATE,
+        queries.SET_RESTORED,
         deletion_id=deletion.id,
         new_state="restored",
         new_updated_at=next_version(deletion.updated_at, now),

@@ -25,6 +25,7 @@ from holdfast.db.lifecycle.purge_removal import PurgeFailedError
 from holdfast.features.deletions import retention_queries as queries
 from holdfast.features.deletions.audit_archives import archive_entries, remove_archived
 from holdfast.features.deletions.jobs import PurgeRequest, find_actor, witness_of
+from holdfast.features.deletions.leftover_bundles import PREPARED
 
 Category = Literal["soft-deleted", "audit-logs"]
 CLEANUP_JOB = "retention.cleanup"
@@ -171,7 +172,7 @@ async def _purge(
 
 async def _prepare(database: Database, folder: Path, deletion_id: str, clock: Clock) -> None:
     """Bundle a deletion and leave it deleted. Its purge here would bundle it anew, under the name beside this one."""
-    prepared = folder / "prepared"
+    prepared = folder / PREPARED
     await in_thread(partial(prepared.mkdir, exist_ok=True))
     bundle = await write_bundle(database, deletion_id, prepared, made_at=clock(), renew=_nothing_to_renew)
     async with database.write() as tx:
