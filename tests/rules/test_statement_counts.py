@@ -6,12 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client import REGISTRY
 
-from holdfast.app import describe_api
+from holdfast.app import Budget, describe_api
 from holdfast.settings import Settings
 from tests.instance import Instance
 from tests.rules.listed_many import ManyRows
+from tests.rules.statement_budgets import Run, faults, statements_run
 
 _MOST_STATEMENTS = 4
 _NESTED = [
@@ -54,7 +54,7 @@ async def many(instance: Instance) -> ManyRows:
 @pytest.mark.conformance("Q-04", "Q-05", "Q-06")
 async def test_a_hundred_rows_take_as_many_statements_as_two(many: ManyRows) -> None:
     reads = [f"{route}?limit=100" for route in LIST_ROUTES] + _NESTED
-    counted: dict[tuple[str, str], list[int]] = {}
+    runs: list[Run] = []
     for number in (2, 20, 100):
         await many.grow_to(number)
         for role, token in (("admin", many.admin_token), ("super", many.super_token)):
@@ -62,14 +62,15 @@ async def test_a_hundred_rows_take_as_many_statements_as_two(many: ManyRows) -> 
             for read in reads:
                 if role == "admin" and read.startswith("/admin/"):
                     continue
-                statements, answer = await _count_statements(client, many.path(read))
+                before = statements_run()
+                answer = await client.get(many.path(read))
+                runs.append(Run(read, f"GET {read} as {role}", number, statements_run() - before))
                 assert answer.status_code == 200, f"{read}: {answer.text}"
-                counted.setdefault((read, role), []).append(statements)
+                assert runs[-1].total, f"no statement of {read} was counted"
                 _assert_long(read, answer.json(), number)
-    growing = {key: numbers for key, numbers in counted.items() if len(set(numbers)) > 1}
-    assert not growing, f"these run more statements for more rows (2, 20, 100): {growing}"
-    above = {key: numbers[0] for key, numbers in counted.items() if numbers[0] > _MOST_STATEMENTS}
-    assert not above, f"these run more than {_MOST_STATEMENTS} statements, the token's look-up included: {above}"
+    # With the token's look-up.
+    found = faults(runs, dict.fromkeys(reads, Budget(_MOST_STATEMENTS, repeated=())))
+    assert not found, "\n" + "\n".join(found)
 
 
 @pytest.mark.conformance("Q-03")
@@ -86,25 +87,6 @@ async def test_every_list_has_a_total_order_for_each_of_its_sorts(many: ManyRows
             paged = [row for page in range(1, 4) for row in await _items(client, path, sort=sort, limit=8, page=page)]
             assert paged == whole[:24], f"{route} sorted by {sort} is in another order page by page"
             assert await _walk(client, path, sort) == whole, f"{route} sorted by {sort} is in another order by cursor"
-
-
-async def _count_statements(client: httpx.AsyncClient, path: str) -> tuple[int, httpx.Response]:
-    before = _statements_run()
-    answer = await client.get(path)
-    return _statements_run() - before, answer
-
-
-def _statements_run() -> int:
-    """What /metrics would say; the server runs in this process."""
-    return int(
-        sum(
-            sample.value
-            for metric in REGISTRY.collect()
-            if metric.name == "holdfast_statements"
-            for sample in metric.samples
-            if sample.name == "holdfast_statements_total"
-        )
-    )
 
 
 def _assert_long(read: str, content: dict[str, Any], number: int) -> None:
