@@ -42,6 +42,12 @@ async def test_peers_answer_the_same_requests_with_the_same_rows(instance: Insta
         assert opened[1:] == opened[:1] * len(peers)
 
 
+def test_a_peer_without_its_packages_is_left_out_with_a_sentence() -> None:
+    peer = Peer("Elsewhere", "bench.peers.elsewhere", ("msgspec", "a_package_that_nobody_has"))
+    assert not peer.is_installed
+    assert peer.how_to_install == "Elsewhere: left out, it needs `pip install 'holdfast[bench]'`"
+
+
 @asynccontextmanager
 async def _clients(
     instance: Instance, folder: Path
