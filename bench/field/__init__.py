@@ -11,5 +11,5 @@ FIELD: tuple[FieldServer, ...] = (
     FieldServer("jupyterhub", "JupyterHub", jupyterhub.serve),
     FieldServer("keystone", "Keystone", keystone.serve),
     FieldServer("dstack", "dstack", dstack.serve),
-    FieldServer("coldfront", "ColdFront", coldfront.serve),
+    FieldServer("coldfront", "ColdFront", coldfront.serve, deletes_groups=False),
 )

@@ -20,7 +20,7 @@ from bench.measure import Comparison
 from bench.report import Figure
 
 _AT_LEAST = 10.0
-_FEWEST_REQUESTS = 40
+_FEWEST_REQUESTS = 10
 # On each of which requests follow one another.
 _CONNECTIONS = 16
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -38,10 +38,9 @@ class Span(msgspec.Struct, frozen=True):
     groups: int
     members: int
 
-    @property
-    def dataset(self) -> Dataset:
-        """What both sides hold; a round more of groups is for the warm-up."""
-        spare_groups = (self.rounds + 1) * self.deletions
+    def dataset(self, *, with_spare_groups: bool) -> Dataset:
+        """What both sides hold; a round more of groups to delete is for the warm-up."""
+        spare_groups = (self.rounds + 1) * self.deletions if with_spare_groups else 0
         return Dataset(users=self.users, groups=self.groups, members=self.members, spare_groups=spare_groups)
 
 
@@ -51,10 +50,11 @@ BRIEF = Span(rounds=2, seconds=0.05, deletions=3, users=200, groups=10, members=
 
 def measure_field_server(field_server: FieldServer, span: Span) -> Iterator[Figure]:
     """The figures of P9 for one server, an operation each that it offers."""
+    dataset = span.dataset(with_spare_groups=field_server.deletes_groups)
     with (
         tempfile.TemporaryDirectory(prefix="holdfast-field-") as folder,
-        field_server.serve(field_server.programs, span.dataset, _made(Path(folder) / field_server.name)) as other,
-        holdfast.serve(span.dataset, _made(Path(folder) / "holdfast")) as product,
+        field_server.serve(field_server.programs, dataset, _made(Path(folder) / field_server.name)) as other,
+        holdfast.serve(dataset, _made(Path(folder) / "holdfast")) as product,
     ):
         for operation in other.operations:
             name = f"{field_server.title}: {operation}"
@@ -90,12 +90,17 @@ def _compare(name: str, operation: str, product: Side, other: Side, span: Span) 
     def cost(side: int, requests: int) -> float:
         return asyncio.run(_seconds_of(sides[side], operation, itertools.islice(numbers[side], requests))) / requests
 
-    warm_up = span.deletions if operation == DELETE_GROUP else _FEWEST_REQUESTS
-    cost(0, warm_up)
-    estimate = cost(1, warm_up)
-    requests = span.deletions
-    if operation != DELETE_GROUP:
-        requests = max(_FEWEST_REQUESTS, int(span.seconds / estimate))
+    if operation == DELETE_GROUP:
+        requests = span.deletions
+        cost(0, requests)
+        cost(1, requests)
+    else:
+        # What a request costs at first tells how many warm up, and those how many a round has: some take milliseconds,
+        # others half a second.
+        requests = _FEWEST_REQUESTS
+        for _ in range(2):
+            cost(0, requests)
+            requests = max(_FEWEST_REQUESTS, int(span.seconds / cost(1, requests)))
     rounds = []
     for number in range(span.rounds):
         measured = {side: 1000 * cost(side, requests) for side in ((0, 1) if number % 2 else (1, 0))}

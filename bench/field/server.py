@@ -56,6 +56,7 @@ class FieldServer(msgspec.Struct, frozen=True):
     name: str
     title: str
     serve: Callable[[Path, Dataset, Path], AbstractContextManager[Side]]
+    deletes_groups: bool = True
 
     @property
     def programs(self) -> Path:

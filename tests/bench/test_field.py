@@ -21,7 +21,7 @@ _SMALL = Dataset(users=60, groups=2, members=3, spare_groups=2)
 
 
 def test_the_data_are_as_many_as_the_target_says() -> None:
-    dataset = THOROUGH.dataset
+    dataset = THOROUGH.dataset(with_spare_groups=True)
     members = dataset.memberships()
     assert len(set(members)) == len(members)
     assert Counter(group for group, _ in members) == dict.fromkeys(range(100 + dataset.spare_groups), 20)
@@ -29,7 +29,7 @@ def test_the_data_are_as_many_as_the_target_says() -> None:
 
 
 def test_newcomers_are_not_members_yet() -> None:
-    dataset = BRIEF.dataset
+    dataset = BRIEF.dataset(with_spare_groups=False)
     added = [dataset.newcomer(number) for number in range(1000)]
     assert len(set(added)) == 1000
     assert not set(added) & set(dataset.memberships())
