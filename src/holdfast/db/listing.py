@@ -31,6 +31,8 @@ from holdfast.db.types import Timestamp
 
 Row = TypeVar("Row")
 
+_PagesByDialect = Mapping[str, tuple[Select[Any], Select[Any]]]
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SIGNATURE_BYTES = 16
@@ -51,10 +53,11 @@ class Listing(Generic[Row]):
     """A list of rows of one kind.
 
     `select` yields the columns of `row`, from live rows. `filters` maps a parameter's name to its condition, which
-    uses a bindparam of the same name. `scopes` are conditions that depend on who asks; exactly one is chosen, and
-    its parameters are given beside the filters. `search` is the condition that `q` adds, with the parameter `q`.
-    `sorts` maps the names a caller may sort by to NOT NULL columns; each of them and `row_id` must be among the
-    columns of `row`, under the same name. A list whose `row` is `Deletable` can also show deleted rows.
+    uses a bindparam of the same name. `scopes` are conditions that depend on who asks; exactly one is chosen, and its
+    parameters are given beside the filters; `scopes_on_sqlite` words some of them otherwise there. `search` is the
+    condition that `q` adds, with the parameter `q`. `sorts` maps the names a caller may sort by to NOT NULL columns;
+    each of them and `row_id` must be among the columns of `row`, under the same name. A list whose `row` is
+    `Deletable` can also show deleted rows.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Listing(Generic[Row]):
         default_sort: str,
         filters: Mapping[str, ColumnElement[bool]] | None = None,
         scopes: Mapping[str, ColumnElement[bool] | None] | None = None,
+        scopes_on_sqlite: Mapping[str, ColumnElement[bool]] | None = None,
         search: ColumnElement[bool] | None = None,
         count_select: Select[Any] | None = None,
     ) -> None:
@@ -78,6 +82,7 @@ class Listing(Generic[Row]):
         if search is not None:
             self.filters["q"] = search
         self.scopes = dict(scopes or {"all": None})
+        self._scopes_by_dialect = {"sqlite": dict(scopes_on_sqlite or {})}
         self.sorts = dict(sorts)
         self._select = select
         # Counting needs no joins that only fetch names.
@@ -206,19 +211,23 @@ class Listing(Generic[Row]):
         key = ("count", scope, *filters)
         query = self._queries.get(key)
         if query is None:
-            select = self._filtered(self._count_select, scope, filters)
-            query = self._queries[key] = count_of(self._statement_name("count", scope, filters), select)
+            counting = self._filtered(self._count_select, scope, filters)
+            name = self._statement_name("count", scope, filters)
+            query = self._queries[key] = count_of(name, counting.pop(""), by_dialect=counting)
         return query
 
     def _page_query(self, scope: str, filters: tuple[str, ...], sort: str) -> QueryWithTotal[Row]:
         key = (scope, sort, *filters)
         query = self._pages.get(key)
         if query is None:
-            select = self._ordered(self._filtered(self._select, scope, filters), sort)
-            select = select.offset(bindparam("offset", type_=BigInteger()))
             name = self._statement_name("list", scope, filters, sort)
+            offset = bindparam("offset", type_=BigInteger())
             counting = self._filtered(self._count_select, scope, filters)
-            query = self._pages[key] = self._page_query_of(name, select, counting)
+            selects = {
+                dialect: (self._ordered(each, sort).offset(offset), counting[dialect])
+                for dialect, each in self._filtered(self._select, scope, filters).items()
+            }
+            query = self._pages[key] = self._page_query_of(name, *selects.pop(""), selects)
         return query
 
     def _after_query(self, scope: str, filters: tuple[str, ...], sort: str) -> Query[Row]:
@@ -233,25 +242,32 @@ class Listing(Generic[Row]):
                 beyond = and_(column <= value, or_(column < value, self._row_id < row_id))
             else:
                 beyond = and_(column >= value, or_(column > value, self._row_id > row_id))
-            select = self._ordered(self._filtered(self._select, scope, filters).where(beyond), sort)
+            selects = {
+                dialect: self._ordered(each.where(beyond), sort)
+                for dialect, each in self._filtered(self._select, scope, filters).items()
+            }
             name = self._statement_name("after", scope, filters, sort)
-            query = self._queries[key] = self._query(name, select)
+            query = self._queries[key] = self._query(name, selects.pop(""), selects)
         return query
 
-    def _query(self, name: str, select: Select[Any]) -> Query[Row]:
-        return Query(name, select, self.row)
+    def _query(self, name: str, select: Select[Any], by_dialect: Mapping[str, Select[Any]]) -> Query[Row]:
+        return Query(name, select, self.row, by_dialect=by_dialect)
 
-    def _page_query_of(self, name: str, select: Select[Any], counting: Select[Any]) -> QueryWithTotal[Row]:
-        return QueryWithTotal(name, select, counting, self.row)
+    def _page_query_of(
+        self, name: str, select: Select[Any], counting: Select[Any], by_dialect: _PagesByDialect
+    ) -> QueryWithTotal[Row]:
+        return QueryWithTotal(name, select, counting, self.row, by_dialect=by_dialect)
 
     def _derive_including_deleted(self) -> "Listing[Row] | None":
         return _ListingIncludeDeleted(self) if is_deletable(self.row) else None
 
-    def _filtered(self, select: Select[Any], scope: str, filters: tuple[str, ...]) -> Select[Any]:
-        condition = self.scopes[scope]
-        if condition is not None:
-            select = select.where(condition)
-        return select.where(*(self.filters[name] for name in filters))
+    def _filtered(self, select: Select[Any], scope: str, filters: tuple[str, ...]) -> dict[str, Select[Any]]:
+        """The select for every engine under "", and for those that word the scope otherwise under their names."""
+        chosen = [self.filters[name] for name in filters]
+        conditions = {"": self.scopes[scope]} | {
+            dialect: scopes[scope] for dialect, scopes in self._scopes_by_dialect.items() if scope in scopes
+        }
+        return {name: select.where(*chosen if each is None else (each, *chosen)) for name, each in conditions.items()}
 
     def _ordered(self, select: Select[Any], sort: str) -> Select[Any]:
         column = self.sorts[sort.removeprefix("-")]
@@ -279,11 +295,15 @@ class _ListingIncludeDeleted(Listing[Row]):
         )
         self.filters = listing.filters
 
-    def _query(self, name: str, select: Select[Any]) -> Query[Row]:
+    def _query(self, name: str, select: Select[Any], by_dialect: Mapping[str, Select[Any]]) -> Query[Row]:
+        assert not by_dialect, "a list of all rows is the same on every engine"
         assert isinstance(self._row_id, Column)
         return QueryIncludeDeleted(name, select, self.row, self._row_id.table)
 
-    def _page_query_of(self, name: str, select: Select[Any], counting: Select[Any]) -> QueryWithTotal[Row]:
+    def _page_query_of(
+        self, name: str, select: Select[Any], counting: Select[Any], by_dialect: _PagesByDialect
+    ) -> QueryWithTotal[Row]:
+        assert not by_dialect, "a list of all rows is the same on every engine"
         assert isinstance(self._row_id, Column)
         return PageIncludeDeleted(name, select, counting, self.row, self._row_id.table)
 

@@ -129,13 +129,28 @@ class QueryWithTotal(Query[Row]):
     """A query of a page of rows whose last column is the number of all that match: one round trip instead of two.
 
     `counting` is the plain select whose rows are counted. A page without rows tells no total. `page` is the query
-    without it.
+    without it. `by_dialect` gives both selects for an engine that is asked in another way.
     """
 
-    def __init__(self, name: str, element: Select[Any], counting: Select[Any], row: type[Row]) -> None:
+    def __init__(
+        self,
+        name: str,
+        element: Select[Any],
+        counting: Select[Any],
+        row: type[Row],
+        *,
+        by_dialect: Mapping[str, tuple[Select[Any], Select[Any]]] | None = None,
+    ) -> None:
         super().__init__(name, element, row)
         self.page: ClauseElement = element
-        self.element = element.add_columns(_counted(counting).correlate(None).scalar_subquery().label("total"))
+        self.element = _with_total(element, counting)
+        pairs = by_dialect or {}
+        self._pages = {dialect: page for dialect, (page, _) in pairs.items()}
+        self.by_dialect = {dialect: _with_total(page, counted) for dialect, (page, counted) in pairs.items()}
+
+    def page_for(self, dialect_name: str) -> ClauseElement:
+        """The query without the total, as the engine is asked it."""
+        return self._pages.get(dialect_name, self.page)
 
 
 class Command(Statement):
@@ -438,9 +453,14 @@ _DECODE_TIMESTAMP: dict[str, Convert] = {"sqlite": _timestamp_from_text, "mariad
 _ENCODE_LIST: dict[str, Convert] = {"sqlite": _list_to_json, "postgresql": list, "mariadb": _list_to_tuple}
 
 
-def count_of(name: str, element: Select[Any]) -> Query[Count]:
+def count_of(name: str, element: Select[Any], *, by_dialect: Mapping[str, Select[Any]] | None = None) -> Query[Count]:
     """A query that counts the rows of `element`, which must be a plain select without order and limit."""
-    return Query(name, _counted(element), Count)
+    counted = {dialect: _counted(each) for dialect, each in (by_dialect or {}).items()}
+    return Query(name, _counted(element), Count, by_dialect=counted)
+
+
+def _with_total(page: Select[Any], counting: Select[Any]) -> Select[Any]:
+    return page.add_columns(_counted(counting).correlate(None).scalar_subquery().label("total"))
 
 
 def _counted(element: Select[Any]) -> Select[Any]:

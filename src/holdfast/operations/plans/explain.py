@@ -44,7 +44,7 @@ class Explainer:
     async def _explain(self, statement: Statement, prefixes: Mapping[str, str]) -> Plan:
         dialect = self._tx.dialect_name
         parameters = self._drawing.parameters_of(statement, dialect)
-        compiled = _compiled_without_total(statement, dialect)
+        compiled = compiled_without_total(statement, dialect)
         answer = await self._tx.explain(statement, compiled, prefixes.get(dialect, sqlite.ESTIMATE), parameters)
         if dialect == "postgresql":
             return postgresql.read_plan(statement.name, answer[0][0])
@@ -54,10 +54,10 @@ class Explainer:
         return sqlite.read_plan(statement.name, [row[3] for row in answer], aliases, self._sqlite_indexes)
 
 
-def _compiled_without_total(statement: Statement, dialect_name: str) -> CompiledStatement:
+def compiled_without_total(statement: Statement, dialect_name: str) -> CompiledStatement:
     """A page without the number of all rows: counting them is a statement of its own, and reviewed as such."""
     if isinstance(statement, QueryWithTotal):
-        return compile_statement(statement.name, statement.page, dialect_name)
+        return compile_statement(statement.name, statement.page_for(dialect_name), dialect_name)
     return statement.compiled(dialect_name)
 
 
