@@ -13,6 +13,7 @@ from holdfast.cli.failures import CommandFailedError, ExitCode
 
 _CONNECT_SECONDS = 5
 _ANSWER_SECONDS = 300  # An import of thousands of people is one request.
+DELETION_SECONDS = 3600  # So is a deletion of millions of rows, or their restore.
 _LARGEST_PAGE = 100
 
 
@@ -22,8 +23,8 @@ class Client:
     def __init__(self, access: Access) -> None:
         self.url = access.url
         headers = {"User-Agent": f"holdfast-cli/{__version__}", "Accept": "application/json"}
-        timeout = httpx.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS)
-        self._http = httpx.Client(base_url=access.url + "/api/v1/", headers=headers, timeout=timeout)
+        base_url = access.url + "/api/v1/"
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=_timeout(_ANSWER_SECONDS))
         self.use_token(access.token)
 
     def __enter__(self) -> "Client":
@@ -53,9 +54,9 @@ class Client:
                 return None
             raise
 
-    def post(self, path: str, body: Any = None) -> Any:
+    def post(self, path: str, body: Any = None, *, answer_seconds: float = _ANSWER_SECONDS) -> Any:
         """Make something, or do something to what is named."""
-        return self._send("POST", path, json=body)
+        return self._send("POST", path, json=body, timeout=_timeout(answer_seconds))
 
     def put(self, path: str, body: Any) -> Any:
         """Replace."""
@@ -67,7 +68,7 @@ class Client:
 
     def delete(self, path: str, **parameters: Any) -> Any:
         """Delete; end a session, revoke a token. Parameters that are None are left out."""
-        return self._send("DELETE", path, params=_query_of(parameters))
+        return self._send("DELETE", path, params=_query_of(parameters), timeout=_timeout(DELETION_SECONDS))
 
     def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
         """All pages of a list, one after the other, by its cursors."""
@@ -105,6 +106,10 @@ class Client:
             raise CommandFailedError(
                 f"{self.url} answers, but not as a Holdfast server does; is --url right?", ExitCode.UNAVAILABLE
             ) from error
+
+
+def _timeout(answer_seconds: float) -> httpx.Timeout:
+    return httpx.Timeout(answer_seconds, connect=_CONNECT_SECONDS)
 
 
 def path_of(*parts: str) -> str:

@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn
 
 from holdfast.cli import terminal
-from holdfast.cli.client import path_of
+from holdfast.cli.client import DELETION_SECONDS, path_of
 from holdfast.cli.connected import Paging, Row, Server, connected, listing
 from holdfast.cli.deletion_plans import counted, row_count
 from holdfast.cli.deletion_roots import RootType
@@ -107,7 +107,8 @@ def restore(
 
     Example: holdfast deletions restore Ay0mF3xk2Qd1sZ8w_pLrT
     """
-    answer = server.client.post(path_of("deletions", deletion, "restore"), {"rename": rename})
+    path = path_of("deletions", deletion, "restore")
+    answer = server.client.post(path, {"rename": rename}, answer_seconds=DELETION_SECONDS)
     total = row_count(answer["counts"])
     server.tell(answer, f"{counted(total)} {'is' if total == 1 else 'are'} back." if total else _NOTHING_TO_RESTORE)
     if not server.as_json:
