@@ -11,8 +11,10 @@ def main() -> int:
     """Install the named servers, or all."""
     parser = argparse.ArgumentParser(prog="python -m bench.field", description=__doc__)
     parser.add_argument("command", choices=["install"])
-    parser.add_argument("name", nargs="*", choices=[[], *(each.name for each in FIELD)], help="all without a name")
+    parser.add_argument("name", nargs="*", help="one of jupyterhub, keystone, dstack, coldfront; all without a name")
     options = parser.parse_args()
+    if unknown := set(options.name) - {each.name for each in FIELD}:
+        parser.error(f"there is no server {', '.join(sorted(unknown))} in the field")
     failed = False
     for each in FIELD:
         if options.name and each.name not in options.name:
