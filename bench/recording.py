@@ -93,8 +93,12 @@ async def _rows_and_total_apart(
     name = f"{counted.name}:{sort} without total"
     query = registry.find(name)
     if not isinstance(query, Query):
-        select = self._ordered(self._filtered(self._select, scope, filters), sort)
-        query = Query(name, select.offset(bindparam("offset", type_=BigInteger())), self.row)
+        offset = bindparam("offset", type_=BigInteger())
+        selects = {
+            dialect: self._ordered(each, sort).offset(offset)
+            for dialect, each in self._filtered(self._select, scope, filters).items()
+        }
+        query = Query(name, selects.pop(""), self.row, by_dialect=selects)
     total = await tx.fetch_count(counted, **values)
     return await tx.fetch_all(query, **values, limit=page.limit + 1, offset=page.offset), total
 
