@@ -109,6 +109,14 @@ class ComparingMachine(RuleBasedStateMachine):
                 self.adopt_mark(row, known, values)
             self.model.rows[row] = values
 
+    def adopt_times(self, rows: Iterable[RowId]) -> None:
+        """Rows that an act made or changed, as the model says; only the product knows their times and defaults."""
+        found = self.run(dump_rows(self.world.database))
+        for row in rows:
+            known = self.model.rows[row]
+            taken = {name: value for name, value in found[row].items() if name not in known or name.endswith("ed_at")}
+            self.model.rows[row] = known | taken
+
     def adopt_mark(self, row: RowId, known: Values, values: Values) -> None:
         if row[0] == "user_group":
             # Who was removed and joins again: the removal is undone.

@@ -10,9 +10,9 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from holdfast.core.clock import utc_now
 from holdfast.core.errors import HoldfastError
-from holdfast.features.deletions.errors import DecisionNeededError, PlanChangedError
+from holdfast.features.deletions.errors import DecisionNeededError, DeletionProtectedError, PlanChangedError
 from tests.lifecycle.comparing import OFTEN, ComparingMachine
-from tests.lifecycle.model import ROOT_TYPES, Deletion
+from tests.lifecycle.model import ROOT_TYPES, Deletion, RowId
 from tests.lifecycle.world import count_audit_rows, dump_counts, dump_rows
 
 Result = TypeVar("Result")
@@ -24,6 +24,7 @@ _FILENAMES = st.sampled_from(["web.yaml", "jobs.yaml"])
 _RESOURCES = st.lists(st.sampled_from(["one", "two", "three"]), min_size=1, unique=True)
 _IMAGES = st.sampled_from(["nginx:1.27", "nginx", "redis:7"])
 _POD_NAMES = st.sampled_from(["pod-a", None])
+_SELDOM = st.sampled_from([False, False, True])
 _ROLES = st.sampled_from(["admin", "manager", "user"])
 
 
@@ -42,6 +43,7 @@ _MADE = [
     "workload",
     "user_name",
 ]
+_WAYS_TO_DELETE = ["great", "any", "any", "by an old plan", "resource", "protected"]
 _LATER_ACTS = ["restore", "restore", "restore", "purge", "purge", "recover", "recover", "recover", "clean_up"]
 Act = Any  # A coroutine, or nothing where what it takes is not there.
 
@@ -158,16 +160,16 @@ class LifecycleMachine(ComparingMachine):
             elif user:
                 self.make(self.world.run_workload(user, values["project_id"], values["resource_gpu"], None))
         if data.draw(OFTEN):
-            self.restore_one(self.model.deletions[values["deletion_id"]])
+            self.restore_one(self.model.deletions[values["deletion_id"]], rename=data.draw(_SELDOM))
 
     # What deletes, restores, purges and recovers.
 
-    @rule(
-        data=st.data(), roots=st.sampled_from(["great", "any", "any", "by an old plan", "resource"]), take_along=OFTEN
-    )
+    @rule(data=st.data(), roots=st.sampled_from(_WAYS_TO_DELETE), take_along=OFTEN)
     def delete_something(self, data: st.DataObject, roots: str, take_along: bool) -> None:
         if roots == "by an old plan":
             self.delete_by_a_plan_that_is_too_old(data)
+        elif roots == "protected":
+            self.protect_something(data)
         elif roots == "resource":
             # Resources go when an update of their file leaves them out.
             if file := self.draw(data, "config_files"):
@@ -189,21 +191,45 @@ class LifecycleMachine(ComparingMachine):
         assert plan.at_purge == self.audit_rows_beneath(root)
         kinds = {decision.kind for decision in plan.decisions}
         assert kinds == self.model.decisions(root)
-        deleted = self.attempt(self.world.delete(root_type, root, plan.token, take_along=take_along))
+        protected = self.model.protected(root)
+        assert {(ROOT_TYPES[item.type], (item.id,)) for item in plan.protected} == protected
+        heir = self.draw_heir(data, root) if root_type == "user" else None
+        open_kinds = set() if take_along else kinds - ({"enabled-rules", "last-admin"} if heir else set())
+        deleted = self.attempt(self.world.delete(root_type, root, plan.token, take_along=take_along, heir=heir))
         if isinstance(deleted, HoldfastError):
-            assert isinstance(deleted, DecisionNeededError)
-            assert kinds
-            assert not take_along
-            self.tally["decision needed"] += 1
+            assert isinstance(deleted, DeletionProtectedError if protected else DecisionNeededError)
+            assert protected or open_kinds
+            self.tally["protected" if protected else "decision needed"] += 1
             return
-        assert take_along or not kinds
+        assert not protected
+        assert not open_kinds
+        if heir is not None and (handed := self.model.hand_over(root[1][0], heir)):
+            self.adopt_times(handed)
+            expected = self.model.numbers(root)
+            self.tally["handed over"] += 1
         assert deleted.counts == expected.counts
         self.tally[f"deleted {root_type}"] += 1
         self.model.delete(deleted.deletion_id, root_type, root, utc_now())
         self.adopt_revocations(deleted.deletion_id)
 
+    def protect_something(self, data: st.DataObject) -> None:
+        """Something is protected while something is deleted; mostly that is lifted again."""
+        rows = [row for table in ("users", "group_list", "project_list") for row in self.live(table)]
+        if not rows:
+            return
+        row = data.draw(st.sampled_from(rows), label="protected")
+        self.make(self.world.protect(row, True))
+        self.delete(data, ["user", "group", "project"], take_along=True)
+        self.the_product_and_the_model_agree()
+        if data.draw(OFTEN) and self.model.rows[row]["deletion_id"] == "":
+            self.make(self.world.protect(row, False))
+
+    def draw_heir(self, data: st.DataObject, giver: RowId) -> str | None:
+        others = [None, *(row[1][0] for row in self.live("users") if row != giver)]
+        return data.draw(st.sampled_from(others), label="heir")
+
     def delete_by_a_plan_that_is_too_old(self, data: st.DataObject) -> None:
-        groups = self.live("group_list")
+        groups = [row for row in self.live("group_list") if not self.model.protected(row)]
         if not groups:
             return
         root = data.draw(st.sampled_from(groups), label="root")
@@ -220,12 +246,13 @@ class LifecycleMachine(ComparingMachine):
 
     def restore(self, data: st.DataObject) -> None:
         if deletion := self.draw_deletion(data, "deleted", "restored", "purged"):
-            self.restore_one(deletion)
+            self.restore_one(deletion, rename=data.draw(_SELDOM))
 
-    def restore_one(self, deletion: Deletion) -> None:
-        obstacles = set() if deletion.state == "restored" else self.model.obstacles_to_restore(deletion)
+    def restore_one(self, deletion: Deletion, *, rename: bool) -> None:
+        new_names = self.model.new_names(deletion) if rename else {}
+        obstacles = set() if deletion.state == "restored" else self.model.obstacles_to_restore(deletion, new_names)
         note(f"obstacles: {obstacles}")
-        restored = self.attempt(self.world.restore(deletion.id))
+        restored = self.attempt(self.world.restore(deletion.id, rename=rename))
         if isinstance(restored, HoldfastError):
             assert obstacles, f"refused without a reason: {restored}"
             assert restored.status == 409
@@ -237,8 +264,11 @@ class LifecycleMachine(ComparingMachine):
             return
         assert not obstacles
         assert restored.counts == deletion.counts
+        assert {(each.table, (each.key,)): each.new for each in restored.renamed} == new_names
         self.tally["restored"] += 1
-        self.model.restore(deletion)
+        self.tally["renamed"] += len(new_names)
+        self.model.restore(deletion, new_names)
+        self.adopt_versions(new_names)
 
     def purge(self, data: st.DataObject) -> None:
         if deletion := self.draw_deletion(data, "deleted", "restored", "purged"):

@@ -5,7 +5,7 @@ by hand beside the tests of the keys.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -59,6 +59,10 @@ LIVE_UNIQUE = {
     "course_workloads": ("k8s_pod_name",),
 }
 GPU_HOLDING = ("Pending", "Running")
+OPEN_FORMS = ("Pending", "Processing")
+# What a restore may give another name.
+RENAMED = ("users", "config_files")
+NO_NEW_NAMES: Mapping[RowId, str] = {}
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,39 @@ class Model:
             found.add("last-admin")
         return found
 
+    def protected(self, root: RowId) -> set[RowId]:
+        """The rows that would go with a root and may not."""
+        going = self.closure([root], through_deleted=False)
+        return {row for row in going if self.rows[row].get("deletion_protected")}
+
+    def hand_over(self, giver: str, heir: str) -> set[RowId]:
+        """Give a user's enabled rules, open forms and admin seats to another; the rows that are new or other."""
+        changed = set()
+        for row in self.live("image_allow_list", "forms"):
+            values = self.rows[row]
+            column = "user_id" if row[0] == "forms" else "created_by"
+            if values[column] == giver and (
+                values["status"] in OPEN_FORMS if row[0] == "forms" else values["is_enabled"]
+            ):
+                values[column] = heir
+                changed.add(row)
+        for seat in self.live("user_group"):
+            u_id, g_id = seat[1]
+            if u_id == giver and self.rows[seat]["role"] == "admin" and g_id != SUPER_GROUP_ID:
+                changed |= self._seat(heir, g_id)
+        return changed
+
+    def _seat(self, heir: str, g_id: str) -> set[RowId]:
+        """Make somebody an admin of a group; whether it needed a row, another role, or the end of a removal."""
+        row = ("user_group", (heir, g_id))
+        values = self.rows.setdefault(row, {"u_id": heir, "g_id": g_id, "deletion_id": "", "role": ""})
+        if values["deletion_id"] == "" and values["role"] == "admin":
+            return set()
+        if values["deletion_id"]:
+            self.deletions[values["deletion_id"]].state = "restored"
+        values.update(role="admin", deletion_id="")
+        return {row}
+
     def _is_last_admin(self, seat: RowId) -> bool:
         if seat[0] != "user_group":
             return False
@@ -208,14 +245,36 @@ class Model:
         """The rows that bear a deletion."""
         return {row for row, values in self.rows.items() if values["deletion_id"] == deletion_id}
 
-    def obstacles_to_restore(self, deletion: Deletion) -> set[str]:
-        """Why a deletion cannot be restored; nothing where it can."""
+    def new_names(self, deletion: Deletion) -> dict[RowId, str]:
+        """The free names of what would come back to a taken one: `web-restored.yaml`."""
+        mine = self.rows_of(deletion.id)
+        others = {
+            row for row in self.rows if row[0] in RENAMED and (row in mine or self.rows[row]["deletion_id"] == "")
+        }
+        in_use = {self._name_of(row) for row in others}
+        live_names = {self._name_of(row) for row in others - mine}
+        found = {}
+        for row in mine & others:
+            *scope, name = self._name_of(row)
+            if (*scope, name) in live_names:
+                stem, dot, ending = name.rpartition(".") if row[0] == "config_files" else (name, "", "")
+                numbered = (
+                    f"{stem}-restored{number}{dot}{ending}" for number in ("", *(f"-{n}" for n in range(2, 21)))
+                )
+                found[row] = next(new for new in numbered if (*scope, new) not in in_use)
+        return found
+
+    def _name_of(self, row: RowId) -> tuple[str, ...]:
+        return (row[0], *(self.rows[row][column] for column in LIVE_UNIQUE[row[0]]))
+
+    def obstacles_to_restore(self, deletion: Deletion, new_names: dict[RowId, str]) -> set[str]:
+        """Why a deletion cannot be restored, some of its rows under other names; nothing where it can."""
         if deletion.state != "deleted":
             return {"state"}
         if deletion.root_type == "config-file-update":
             return {"update"}
         rows = self.rows_of(deletion.id)
-        found = {"name"} & self._taken_names({row: self.rows[row] for row in rows})
+        found = {"name"} & self._taken_names({row: self.rows[row] for row in rows if row not in new_names})
         if _count(rows) != deletion.counts:
             found.add("counts")
         if any(
@@ -228,10 +287,12 @@ class Model:
             found.add("quota")
         return found
 
-    def restore(self, deletion: Deletion) -> None:
+    def restore(self, deletion: Deletion, new_names: Mapping[RowId, str] = NO_NEW_NAMES) -> None:
         """Make the rows of a deletion live again."""
         for row in self.rows_of(deletion.id):
             self.rows[row]["deletion_id"] = ""
+        for row, name in new_names.items():
+            self.rows[row][LIVE_UNIQUE[row[0]][-1]] = name
         deletion.state = "restored"
 
     def purge(self, deletion: Deletion, audit_rows: dict[str, int]) -> dict[str, int]:

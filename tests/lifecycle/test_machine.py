@@ -26,6 +26,9 @@ _HAPPENS_IN_THE_LONG_RUN = _HAPPENS_DAILY | {
     "restored twice",
     "restore refused: parent",
     "restore refused: name",
+    "renamed",
+    "protected",
+    "handed over",
 }
 
 

@@ -156,24 +156,34 @@ class World:
     async def change_user(self, u_id: str, username: str) -> None:
         await self.act(accounts.change_user, self.root, u_id, {"username": username})
 
+    async def protect(self, row: RowId, is_protected: bool) -> None:
+        change = {
+            "users": accounts.change_user,
+            "group_list": groups.change_group,
+            "project_list": projects.change_project,
+        }[row[0]]
+        await self.act(change, self.root, row[1][0], {"deletion_protected": is_protected})
+
     async def plan(self, root_type: str, root: RowId) -> DeletionPlan:
         return await self.act(
             deletions.plan_deletion, self.root, root_type, id_text(root), plan_key=self.settings.cursor_key
         )
 
-    async def delete(self, root_type: str, root: RowId, token: str | None, *, take_along: bool = True) -> Deleted:
+    async def delete(
+        self, root_type: str, root: RowId, token: str | None, *, take_along: bool = True, heir: str | None = None
+    ) -> Deleted:
         return await self.act(
             deletions.delete,
             self.root,
             root_type,
             id_text(root),
-            deletions.Wish(plan_token=token, take_along=take_along),
+            deletions.Wish(plan_token=token, take_along=take_along, hand_over_to=heir),
             plan_key=self.settings.cursor_key,
             kept_days=30,
         )
 
-    async def restore(self, deletion_id: str) -> Restored:
-        return await self.act(deletions.restore, self.root, deletion_id)
+    async def restore(self, deletion_id: str, *, rename: bool = False) -> Restored:
+        return await self.act(deletions.restore, self.root, deletion_id, rename=rename)
 
     async def purge(self, deletion_id: str) -> int:
         arguments = {"deletion_id": deletion_id, "actor_id": self.root.user_id, "actor_name": self.root.username}
