@@ -157,18 +157,18 @@ def told(findings: Sequence[Finding], remarks: Sequence[str] = ()) -> str:
         lines += [f"{verdict:<8} {each.sentence}" for each in chosen]
     same = sum(1 for each in findings if each.change.verdict is Verdict.SAME and not each.is_cost)
     worse = sum(1 for each in findings if each.change.verdict is Verdict.WORSE)
-    lines += [f"{same} figures stayed as they were", *remarks]
+    lines += [f"stayed as they were: {same}", *remarks]
     lines.append(f"{worse} got worse" if worse else "nothing got worse")
     return "\n".join(lines) + "\n"
 
 
 def _remarks(comparing: Comparing) -> Iterator[str]:
     if names := comparing.of_other_machines():
-        yield f"{len(names)} baselines are of another machine, or do not name it: of them, only ratios are compared"
+        yield f"of another machine, or of one not named, so that only ratios are compared: {len(names)}"
     if names := comparing.without_baseline():
         yield f"without a baseline: {', '.join(names)}"
     if names := comparing.not_measured():
-        yield f"{len(names)} baselines were not measured"
+        yield f"kept, but not measured: {len(names)}"
 
 
 def _change(before: Kept, measured: Sequence[Kept], *, is_cost: bool) -> Change:
