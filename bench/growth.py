@@ -38,7 +38,9 @@ _AT_MOST = 1.3
 _LIMIT = 20
 _DISTINCT = 8
 # Parts of a list that lie before a deep page.
-_DEPTHS = (0.35, 0.55, 0.75, 0.95)
+_DEPTHS = (0.5, 0.9)
+# Paging by number takes seconds a page; for comparison fewer rounds will do.
+_ROUNDS_OF_COMPARISON = 2
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 _SECONDS = 60
@@ -78,7 +80,9 @@ def measure_growth(engine: str, folder: Path, effort: Effort) -> Iterator[Figure
         cases = {size: _cases(asker, size) for size, asker in askers.items()}
         for number in range(len(cases[effort.sizes[0]])):
             chosen = {size: cases[size][number] for size in effort.sizes}
-            rounds = [_round(askers, chosen, effort, turn) for turn in range(effort.rounds)]
+            is_bound = chosen[effort.sizes[0]].is_bound
+            turns = effort.rounds if is_bound else min(effort.rounds, _ROUNDS_OF_COMPARISON)
+            rounds = [_round(askers, chosen, effort, turn) for turn in range(turns)]
             yield _figure(engine, chosen, rounds, effort)
 
 
@@ -96,14 +100,18 @@ class Asker:
         self._connection.close()
 
     def page(self, path: str, user: int) -> dict[str, Any]:
-        """A page of a list, which must not be empty, on a new connection: the server closes what was idle."""
-        self._connection.close()
-        self._connection = self._connect()
+        """A page of a list, which must not be empty."""
+        self.reconnect()
         head, body = self.send(on_the_wire("GET", path, token_of(user), None))
         page = msgspec.json.decode(body, type=dict[str, Any])
         if not head.startswith(b"HTTP/1.1 200") or not page["items"]:
             raise RuntimeError(f"{path}: {head!r} {body[:500]!r}")
         return page
+
+    def reconnect(self) -> None:
+        """Begin anew: the server closes connections that were idle while others had their turn."""
+        self._connection.close()
+        self._connection = self._connect()
 
     def send(self, request: bytes) -> tuple[bytes, bytes]:
         """Head and body of the answer."""
@@ -199,10 +207,10 @@ def _round(askers: dict[int, Asker], cases: dict[int, Case], effort: Effort, tur
 
 def _median_seconds(asker: Asker, case: Case, effort: Effort) -> float:
     requests = [on_the_wire("GET", path, token_of(case.user), None) for path in case.paths]
-    asker.page(case.paths[0], case.user)
+    asker.reconnect()
     seconds: list[float] = []
     begun = time.perf_counter()
-    while len(seconds) < effort.requests and (len(seconds) < 2 or time.perf_counter() < begun + effort.seconds):
+    while not seconds or (len(seconds) < effort.requests and time.perf_counter() < begun + effort.seconds):
         started = time.perf_counter()
         asker.send(requests[len(seconds) % len(requests)])
         seconds.append(time.perf_counter() - started)
