@@ -80,7 +80,7 @@ class Comparing:
         """
         for (engine, key), figure in self._figures.items():
             before = self._kept[engine].figures.get(key)
-            if before is None:
+            if before is None or not _is_of_product(key, before):
                 continue
             is_same_machine = self._is_same_machine(self._kept[engine], before)
             if is_same_machine or is_relative(before):
@@ -169,6 +169,12 @@ def _remarks(comparing: Comparing) -> Iterator[str]:
         yield f"without a baseline: {', '.join(names)}"
     if names := comparing.not_measured():
         yield f"kept, but not measured: {len(names)}"
+
+
+def _is_of_product(key: str, kept: Kept) -> bool:
+    """A peer that got slower, or a network, is nobody's loss."""
+    is_of_peer = key.startswith("connections ") and ", Holdfast" not in key
+    return not is_of_peer and kept.unit != "ms more"
 
 
 def _change(before: Kept, measured: Sequence[Kept], *, is_cost: bool) -> Change:

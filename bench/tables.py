@@ -7,7 +7,7 @@ A table stands between `<!-- figures: P1 -->` and `<!-- end -->`, one for each t
 import argparse
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.baselines import Baselines, Kept, read_baselines
@@ -63,7 +63,7 @@ def with_tables(page: str, kept: Mapping[str, Baselines]) -> str:
 
     def written(block: re.Match[str]) -> str:
         what = block[2]
-        lines = machine_table(kept) if what == "machines" else table(what.removeprefix("figures: "), kept)
+        lines = _BESIDE[what](kept) if what in _BESIDE else table(what.removeprefix("figures: "), kept)
         return block[1] + "\n".join(lines) + "\n" + block[3]
 
     return _BLOCK.sub(written, page)
@@ -104,6 +104,21 @@ def table(target: str, kept: Mapping[str, Baselines]) -> list[str]:
     return [*lines, *(_notes(notes))]
 
 
+def connections_table(kept: Mapping[str, Baselines]) -> list[str]:
+    """Each engine with a line for each endpoint, number of requests at once and side; and the memory of each side."""
+    lines: list[str] = []
+    for engine, baselines in kept.items():
+        rows: dict[str, dict[str, Kept]] = {}
+        for key, each in baselines.figures.items():
+            target, _, name = key.partition(" ")
+            if target == "connections":
+                what, _, measure = name.rpartition(": ")
+                rows.setdefault(what or name, {})[measure if what else "memory"] = each
+        if rows:
+            lines += ["", f"**{ENGINE_NAMES[engine]}**", "", *_connections_of(rows)]
+    return lines[1:] or ["No figures are kept yet."]
+
+
 def machine_table(kept: Mapping[str, Baselines]) -> list[str]:
     """Where the figures of each engine come from, and when."""
     lines = ["| engine | machine | Python | taken on | figures |", "|---|---|---|---|---|"]
@@ -113,6 +128,15 @@ def machine_table(kept: Mapping[str, Baselines]) -> list[str]:
             if figures:
                 lines.append(f"| {' | '.join(_machine_cells(engine, machine, figures))} |")
     return lines
+
+
+def _connections_of(rows: Mapping[str, Mapping[str, Kept]]) -> Iterator[str]:
+    measures = {"throughput": "requests/s", "p50": "p50 ms", "p99": "p99 ms", "CPU": "CPU ms", "memory": "MiB"}
+    yield f"| endpoint, requests at once, side | {' | '.join(measures.values())} |"
+    yield f"|---|{'---|' * len(measures)}"
+    for what, of_row in rows.items():
+        cells = [_number(of_row[each].value) if each in of_row else "" for each in measures]
+        yield f"| {what} | {' | '.join(cells)} |"
 
 
 def _machine_cells(engine: str, machine: Machine | None, figures: Sequence[Kept]) -> tuple[str, ...]:
@@ -157,6 +181,12 @@ def _number(value: float) -> str:
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 or value == 0 else f"{value:.2g}"
+
+
+_BESIDE: dict[str, Callable[[Mapping[str, Baselines]], list[str]]] = {
+    "machines": machine_table,
+    "figures: connections": connections_table,
+}
 
 
 if __name__ == "__main__":

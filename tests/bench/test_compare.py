@@ -109,6 +109,13 @@ def test_a_target_is_measured_again_once_for_all_its_suspects(tmp_path: Path) ->
     assert _verdicts(findings) == [Verdict.WORSE, Verdict.WORSE]
 
 
+@pytest.mark.parametrize(("side", "verdicts"), [("Holdfast", [Verdict.WORSE]), ("Django", [])])
+def test_a_peer_that_got_slower_is_no_loss(tmp_path: Path, side: str, verdicts: list[Verdict]) -> None:
+    name = f"reads, 16 at once, {side}: p99"
+    before, now = (Figure("connections", "sqlite", name, cost, None, "ms") for cost in (1.0, 2.0))
+    assert _verdicts(list(_compared(tmp_path, before, now, lambda *_: [now]).findings())) == verdicts
+
+
 def test_what_is_only_on_one_side_is_said(tmp_path: Path) -> None:
     kept, new = _figure(1.2), _figure(1.2, target="P2")
     keep(tmp_path, "sqlite", {kept.key: kept.kept}, _MACHINE)

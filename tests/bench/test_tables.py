@@ -10,6 +10,7 @@ from bench.tables import (
     BASELINES,
     PAGE,
     PICTURE,
+    connections_table,
     machine_table,
     main,
     read_all,
@@ -59,6 +60,26 @@ def test_a_table_has_a_line_for_each_figure_and_its_notes() -> None:
         "¹ one run.",
     ]
     assert table("P9", kept) == ["No figures are kept yet."]
+
+
+def test_connections_stand_in_a_table_for_each_engine() -> None:
+    values = {"throughput": 1234.0, "p50": 1.5, "p99": 20.0, "CPU": 0.5}
+    figures = {
+        f"connections reads, 16 at once, {side}: {measure}": Kept(value=value, unit="ms")
+        for side in ("Holdfast", "Django")
+        for measure, value in values.items()
+    }
+    figures["connections memory after the start, Holdfast"] = Kept(value=99.5, unit="MiB")
+    assert connections_table({"postgresql": Baselines(), "sqlite": Baselines((), figures)}) == [
+        "**SQLite**",
+        "",
+        "| endpoint, requests at once, side | requests/s | p50 ms | p99 ms | CPU ms | MiB |",
+        "|---|---|---|---|---|---|",
+        "| reads, 16 at once, Holdfast | 1,234 | 1.50 | 20.0 | 0.50 |  |",
+        "| reads, 16 at once, Django | 1,234 | 1.50 | 20.0 | 0.50 |  |",
+        "| memory after the start, Holdfast |  |  |  |  | 99.5 |",
+    ]
+    assert connections_table({"sqlite": Baselines()}) == ["No figures are kept yet."]
 
 
 def test_a_page_keeps_its_words_around_the_tables() -> None:
