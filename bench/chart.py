@@ -108,7 +108,7 @@ def marks_of(figures: Figures) -> dict[str, list[Mark]]:
         for key, kept in figures.get(engine, {}).items():
             if key not in targets:
                 continue
-            target = targets[key]
+            target = targets[key] if kept.bound is None else kept
             values = [multiple_of(each, target) for each in kept.rounds or (kept.value,)]
             spread = min(values), max(values)
             rows[key].append(Mark(engine, multiple_of(kept.value, target), spread, kept.bound is not None))

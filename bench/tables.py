@@ -178,9 +178,10 @@ def _notes(notes: Sequence[str]) -> Iterator[str]:
 
 
 def _number(value: float) -> str:
-    if value >= 100:
+    size = abs(value)
+    if size >= 100:
         return f"{value:,.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 or value == 0 else f"{value:.2g}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 or value == 0 else f"{value:.2g}"
 
 
 _BESIDE: dict[str, Callable[[Mapping[str, Baselines]], list[str]]] = {

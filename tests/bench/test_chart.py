@@ -37,6 +37,12 @@ def test_what_has_no_target_stands_beside_the_engine_that_has_or_is_left_out() -
     assert (other.engine, other.multiple, other.spread, other.is_own) == ("sqlite", 3.0, (3.0, 3.0), False)
 
 
+def test_each_engine_is_held_to_its_own_target() -> None:
+    strict, mild = (Kept(value=50.0, unit="% less", bound=bound, at_least=True) for bound in (75.0, 50.0))
+    (row,) = marks_of({"postgresql": {"P7 reads": strict}, "sqlite": {"P7 reads": mild}}).values()
+    assert [each.multiple for each in row] == [2.0, 1.0]
+
+
 def test_targets_stand_in_the_order_of_their_numbers() -> None:
     assert sorted(["P10", "peers", "P1s", "P2", "P1"], key=order_of) == ["P1", "P1s", "P2", "P10", "peers"]
 
