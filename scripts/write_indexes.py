@@ -27,7 +27,6 @@ _SHOWN = 3
 KEPT = {
     "ix_audit_archives_first_id_last_id": "archives are few yet: with a thousand of them the engines read them all",
     "ix_deletions_purged_with": "a recovery looks for what was purged with it, and must not read every deletion",
-    "ix_jobs_name_state": "a periodic job looks whether it waits already; the review's data has few names of jobs",
 }
 
 

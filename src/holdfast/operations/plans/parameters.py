@@ -65,6 +65,21 @@ async def draw_samples(tx: Transaction) -> Samples:
     return Samples(tables, _actor_of(tables), _deletion_of(tables))
 
 
+def rare_samples(samples: Samples) -> Samples:
+    """The same with the value of each column that is the rarest of those sampled: each alone, not of one row."""
+    tables = {name: msgspec.structs.replace(each, heaviest=_rarest(each)) for name, each in samples.tables.items()}
+    return msgspec.structs.replace(samples, tables=tables)
+
+
+def _rarest(sample: Sample) -> Values:
+    live = [row for row in sample.rows if not row.get("deletion_id")] or sample.rows
+    found: dict[str, Any] = {}
+    for name in sample.heaviest:
+        counts = Counter(row[name] for row in live if row[name] is not None)
+        found[name] = min(counts, key=counts.__getitem__) if counts else None
+    return found
+
+
 def _heaviest(table: Table, rows: list[Values]) -> Values:
     live = [row for row in rows if not row.get("deletion_id")] or rows
     looked_up = [column.name for column in sampled_columns(table) if _is_looked_up(column)]

@@ -90,13 +90,14 @@ async def _measure_command(database: Database, explainer: Explainer, command: Co
     """
     if not command.compiled(database.dialect_name).sql.startswith("INSERT"):
         with contextlib.suppress(ConstraintViolationError):
-            async with _undone(database) as tx:
+            async with undone(database) as tx:
                 return await explainer.on(tx).measure(command)
     return await explainer.estimate(command)
 
 
 @asynccontextmanager
-async def _undone(database: Database) -> AsyncIterator[Transaction]:
+async def undone(database: Database) -> AsyncIterator[Transaction]:
+    """A transaction that is rolled back at the end of the block."""
     with contextlib.suppress(_UndoneError):
         async with database.write() as tx:
             yield tx

@@ -1,9 +1,9 @@
 """What a plan must not do, and which statements may do it all the same, each with the reason beside it."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from holdfast.operations.plans.accepted import ACCEPTED
+from holdfast.operations.plans.accepted import ACCEPTED, Accepted
 from holdfast.operations.plans.types import Access, AccessKind, Fault, Plan
 
 LARGE_TABLE_ROWS = 10_000
@@ -13,7 +13,13 @@ MOST_EXAMINED = 20
 UNNOTICED_ROWS = 1_000
 
 
-def find_faults(plan: Plan, sql: str, sizes: Mapping[str, int], large: int = LARGE_TABLE_ROWS) -> list[Fault]:
+def find_faults(
+    plan: Plan,
+    sql: str,
+    sizes: Mapping[str, int],
+    large: int = LARGE_TABLE_ROWS,
+    accepted: Sequence[Accepted] = ACCEPTED,
+) -> list[Fault]:
     """What would make the statement suffer; `sizes` are the rows of each table, `large` from when on they count."""
     found = [
         *_scans(plan, sizes, large),
@@ -21,12 +27,15 @@ def find_faults(plan: Plan, sql: str, sizes: Mapping[str, int], large: int = LAR
         *_examined(plan),
         *_sorts(plan),
     ]
-    return [Fault(plan.statement, rule, sentence, accepted_because(plan.statement, rule)) for rule, sentence in found]
+    return [
+        Fault(plan.statement, rule, sentence, accepted_because(plan.statement, rule, accepted))
+        for rule, sentence in found
+    ]
 
 
-def accepted_because(statement: str, rule: str) -> str:
+def accepted_because(statement: str, rule: str, accepted: Sequence[Accepted] = ACCEPTED) -> str:
     """Why the statement may break the rule; empty where it may not."""
-    for each in ACCEPTED:
+    for each in accepted:
         if rule in each.rules and re.fullmatch(each.statements, statement):
             return each.reason
     return ""
