@@ -157,8 +157,11 @@ async def _find_quota_conflicts(tx: Transaction, deletion_id: str) -> list[Quota
 
 
 async def _find_rule_conflicts(tx: Transaction, deletion: DeletionRow) -> list[RuleConflict]:
-    """Config files that their live project would not take today: what it allowed was withdrawn since."""
-    if "config_files" not in (deletion.actual_counts or {}):
+    """A config file that its project would not take today: what it allowed was withdrawn since.
+
+    Files that come back with their project stood there as they are.
+    """
+    if deletion.root_type != "config-file":
         return []
     conflicts = []
     for file in await tx.fetch_all(queries.FILES_COMING_BACK_TO_STRICT_PROJECTS, deletion_id=deletion.id):
