@@ -4,7 +4,6 @@ Pure: no I/O. The live catalogue is compared with the same metadata at the start
 here is what the engine will do.
 """
 
-from collections.abc import Callable
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -57,26 +56,29 @@ class CascadeGraph:
             for table in self.tables
             for key in sorted(table.foreign_keys, key=lambda each: str(each.parent.name))
         )
+        # Each deletion asks many times.
+        cascades = [edge for edge in self.edges if edge.rule is Rule.CASCADE]
+        unlinks = [edge for edge in self.edges if edge.rule is Rule.SET_NULL]
+        self._cascades_into = {table: tuple(edge for edge in cascades if edge.child is table) for table in self.tables}
+        self._cascades_from = {table: tuple(edge for edge in cascades if edge.parent is table) for table in self.tables}
+        self._unlinks_from = {table: tuple(edge for edge in unlinks if edge.parent is table) for table in self.tables}
+        self._beneath = {table: self._reached_from(table) for table in self.tables}
 
     def cascades_into(self, child: Table) -> tuple[Edge, ...]:
         """The foreign keys by which a row of `child` goes with a parent."""
-        return self._chosen(lambda edge: edge.child is child and edge.rule is Rule.CASCADE)
+        return self._cascades_into[child]
 
     def cascades_from(self, parent: Table) -> tuple[Edge, ...]:
         """The foreign keys by which rows go with a row of `parent`."""
-        return self._chosen(lambda edge: edge.parent is parent and edge.rule is Rule.CASCADE)
+        return self._cascades_from[parent]
 
     def unlinks_from(self, parent: Table) -> tuple[Edge, ...]:
         """The foreign keys that are emptied when a row of `parent` is removed."""
-        return self._chosen(lambda edge: edge.parent is parent and edge.rule is Rule.SET_NULL)
+        return self._unlinks_from[parent]
 
     def beneath(self, root: Table) -> tuple[Table, ...]:
         """`root` and every table that holds rows which its cascade can take."""
-        reached = {root}
-        for table in self.tables:
-            if any(edge.parent in reached for edge in self.cascades_into(table)):
-                reached.add(table)
-        return tuple(table for table in self.tables if table in reached)
+        return self._beneath[root]
 
     @cached_property
     def longest_path(self) -> int:
@@ -105,8 +107,12 @@ class CascadeGraph:
             if (name := policy_of(table).audited_as) is not None and name not in _NEVER_A_ROOT
         }
 
-    def _chosen(self, condition: Callable[[Edge], bool]) -> tuple[Edge, ...]:
-        return tuple(edge for edge in self.edges if condition(edge))
+    def _reached_from(self, root: Table) -> tuple[Table, ...]:
+        reached = {root}
+        for table in self.tables:
+            if any(edge.parent in reached for edge in self.cascades_into(table)):
+                reached.add(table)
+        return tuple(table for table in self.tables if table in reached)
 
 
 # Resources are changed with their file, statuses by the cluster, tokens are revoked.
