@@ -52,6 +52,8 @@ _IDEMPOTENCY_KEY = {
 _LOCATION = {"description": "Where the new object is.", "schema": {"type": "string"}}
 _METHODS = ("get", "post", "put", "patch", "delete")
 _PREFIX = "/api/v1/"
+# Their bodies only change what is done without one.
+_BODY_MAY_BE_MISSING = ("/restore", "/cleanup/soft-deleted", "/cleanup/audit-logs")
 
 
 class DescriptionConfig(OpenAPIConfig):
@@ -80,6 +82,8 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     for status in _problems_of(path, method, operation):
         responses[status] = _problem(_MEANINGS[status])
+    if path.endswith(_BODY_MAY_BE_MISSING):
+        operation["requestBody"]["required"] = False
     if _takes_version(path, method, operation):
         operation.setdefault("parameters", []).append(_IF_MATCH)
     if method == "post" and "201" in responses:
