@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from holdfast.db.address import parse_address
@@ -20,6 +20,8 @@ from tests.lifecycle.world import World
 # Examples and steps of each: the short one takes about ten seconds an engine, each part of the long one a minute.
 _SHORT = (6, 25)
 _LONG = (12, 60)
+# Now and then a long one does not come upon all that it should.
+_MOST_RUNS = 3
 # A run in which none of this happens shows nothing.
 _HAPPENS_DAILY = {"restored", "purged", "recovered"}
 _HAPPENS_IN_THE_LONG_RUN = _HAPPENS_DAILY | {
@@ -69,8 +71,11 @@ def test_the_product_agrees_with_the_model(arena: Arena) -> None:
 @pytest.mark.conformance("X-06")
 @pytest.mark.parametrize("part", range(8))
 def test_the_product_agrees_with_the_model_over_thousands_of_steps(arena: Arena, part: int) -> None:
-    _run(arena, *_LONG, derandomize=False)
-    assert arena.tally.keys() >= _HAPPENS_IN_THE_LONG_RUN, f"part {part} shows too little"
+    missing, runs = _HAPPENS_IN_THE_LONG_RUN, 0
+    while missing and runs < _MOST_RUNS:
+        _run(arena, *_LONG, derandomize=False)
+        missing, runs = missing - arena.tally.keys(), runs + 1
+    assert not missing, f"part {part} shows too little after {runs} runs"
 
 
 def _run(arena: Arena, examples: int, steps: int, *, derandomize: bool) -> None:
@@ -81,6 +86,8 @@ def _run(arena: Arena, examples: int, steps: int, *, derandomize: bool) -> None:
             stateful_step_count=steps,
             derandomize=derandomize,
             database=None,
+            # Making a failing run shorter takes longer than a test may, and then nothing is told of it.
+            phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         ),
     )
