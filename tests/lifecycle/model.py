@@ -391,6 +391,9 @@ class Model:
     def _over_quota(self, coming: set[RowId]) -> bool:
         projects = {self.rows[row]["project_id"] for row in coming if row[0] == "course_workloads"}
         for project in projects:
+            # One that comes back itself does so as it was, though a recovery may have put more into it than it may use.
+            if self.rows["project_list", (project,)]["deletion_id"]:
+                continue
             asked = _gpus(self.rows[row] for row in coming if self.rows[row].get("project_id") == project)
             held = _gpus(
                 self.rows[row] for row in self.live("course_workloads") if self.rows[row]["project_id"] == project
