@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import BindParameter, Boolean, Column, FromClause, Integer, Table
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.elements import BinaryExpression, ColumnElement
+from sqlalchemy.sql.elements import BinaryExpression, ColumnElement, ExpressionClauseList
 from sqlalchemy.types import NullType
 
 from holdfast.db.engines.base import Transaction
@@ -130,6 +130,7 @@ class Drawing:
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
+        self._now = datetime.now(UTC)
 
     def parameters_of(self, statement: Statement, dialect_name: str) -> dict[str, Any]:
         """A value for each parameter of the statement."""
@@ -137,7 +138,7 @@ class Drawing:
         columns = dict(_compared(element))
         types = {each.key: each.type for each in _parameters(element)}
         names = {name for name in statement.compiled(dialect_name).positions if name is not None}
-        return {name: self._value(statement, name, columns.get(name), types.get(name)) for name in names}
+        return {name: self._value(statement, name, columns.get(name), types.get(name)) for name in sorted(names)}
 
     def _value(self, statement: Statement, name: str, column: Column[Any] | None, type_: Any) -> Any:
         if name in _FIXED:
@@ -153,7 +154,7 @@ class Drawing:
         if type_ is None or isinstance(type_, NullType):
             # Only limits have no type of their own.
             return PAGE_LIMIT
-        return self._in_list(_plain_value(type_), type_)
+        return self._in_list(_plain_value(type_, self._now), type_)
 
     def _from_column(self, statement: Statement, name: str, column: Column[Any], type_: Any) -> Any:
         sample = self._samples.tables[column.table.name]
@@ -166,7 +167,7 @@ class Drawing:
             return [each for each in [value, *others] if each not in (None, "")][:_LIST_LENGTH]
         if value is None:
             value = next((each[column.name] for each in sample.rows if each.get(column.name) is not None), None)
-        return _plain_value(column.type) if value is None else value
+        return _plain_value(column.type, self._now) if value is None else value
 
     def _in_list(self, value: Any, type_: Any) -> Any:
         return [value] if isinstance(type_, ListOf) else value
@@ -194,8 +195,16 @@ def _compared(element: Any) -> Iterator[tuple[str, Column[Any]]]:
             continue
         for column, parameter in (sides, sides[::-1]):
             found = _table_column(column)
-            if isinstance(parameter, BindParameter) and found is not None:
-                yield parameter.key, found
+            if found is not None:
+                yield from ((each.key, found) for each in _bounds(parameter))
+
+
+def _bounds(parameter: Any) -> Iterator[BindParameter[Any]]:
+    """What a column is compared with: one parameter, or the two of BETWEEN."""
+    within = parameter.clauses if isinstance(parameter, ExpressionClauseList) else [parameter]
+    for each in within:
+        if isinstance(each, BindParameter):
+            yield each
 
 
 def _table_column(element: Any) -> Column[Any] | None:
@@ -224,11 +233,11 @@ def _tables_in(element: Any) -> list[FromClause]:
     return [each for each in visitors.iterate(element) if isinstance(each, Table)]
 
 
-def _plain_value(type_: Any) -> Any:
+def _plain_value(type_: Any, now: datetime) -> Any:
     if isinstance(type_, ListOf):
-        return _plain_value(type_.item)
+        return _plain_value(type_.item, now)
     if isinstance(type_, Timestamp):
-        return datetime.now(UTC)
+        return now
     if isinstance(type_, Boolean | Flag):
         return True
     if isinstance(type_, Integer):
