@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy import BindParameter, Boolean, Column, FromClause, Integer, Table
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.sql.elements import BinaryExpression, ColumnElement, ExpressionClauseList
+from sqlalchemy.sql.elements import BinaryExpression, ColumnElement
 from sqlalchemy.types import NullType
 
 from holdfast.db.engines.base import Transaction
@@ -195,16 +195,8 @@ def _compared(element: Any) -> Iterator[tuple[str, Column[Any]]]:
             continue
         for column, parameter in (sides, sides[::-1]):
             found = _table_column(column)
-            if found is not None:
-                yield from ((each.key, found) for each in _bounds(parameter))
-
-
-def _bounds(parameter: Any) -> Iterator[BindParameter[Any]]:
-    """What a column is compared with: one parameter, or the two of BETWEEN."""
-    within = parameter.clauses if isinstance(parameter, ExpressionClauseList) else [parameter]
-    for each in within:
-        if isinstance(each, BindParameter):
-            yield each
+            if isinstance(parameter, BindParameter) and found is not None:
+                yield parameter.key, found
 
 
 def _table_column(element: Any) -> Column[Any] | None:
