@@ -210,7 +210,12 @@ async def test_lists_show_pages_and_everything(admin: CommandLine, instance: Ins
     page = await admin.run("groups", "list", "--limit", 3, "--page", 2, "--sort", "group_name")
     assert [line.split()[0] for line in page.stdout.splitlines()[1:]] == ["group-3", "group-4", "group-5"]
     assert "3 of 8 rows, page 2; --page 3 shows more" in page.stderr
+    page = await admin.run("groups", "list", "--limit", 3, "--page", 2, "--no-total")
+    assert page.stderr == "3 rows, page 2; --page 3 shows more, --all shows everything.\n"
+    assert (await admin.run("groups", "list", "--no-total")).stderr == ""
+    assert (await admin.json("groups", "list", "--limit", 3, "--no-total"))["total"] is None
     everything = await admin.json("groups", "list", "--all", "--sort=-group_name")
+    assert everything["total"] == 8
     assert [group["group_name"] for group in everything["items"]] == [
         "super",
         *(f"group-{number}" for number in reversed(range(7))),

@@ -1,6 +1,7 @@
 """Lists: the seed's page rules, keyset cursors while rows change, and what a cursor may not do (seed 3.3)."""
 
 import base64
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from holdfast.core.errors import InvalidInputError
 from holdfast.core.pages import MAX_PAGE, Page, PageRequest, page_request
 from holdfast.db.engines.base import Database
 from holdfast.db.listing import Listing
-from holdfast.db.statements import contains_text, live
+from holdfast.db.statements import contains_text, live, registry
 from holdfast.db.tables import course_workloads
 from tests.db.rows import make_row
 from tests.factories import insert_rows
@@ -83,6 +84,16 @@ async def _page(database: Database, request: PageRequest, **filters: Any) -> Pag
         return await WORKLOADS.fetch_page(tx, request, cursor_key=KEY, **filters)
 
 
+def _runs_by_verb() -> "Counter[str]":
+    """How often the statements of the list ran, by what they do: list, page, after or count."""
+    runs: Counter[str] = Counter()
+    for statement in registry:
+        if statement.name.startswith("tests.listing.workloads."):
+            verb = statement.name.removeprefix("tests.listing.workloads.").partition("(")[0]
+            runs[verb] += sum(statement.timing.buckets)
+    return runs
+
+
 async def _walk(database: Database, limit: int, sort: str | None = None, **filters: Any) -> list[str]:
     page = await _page(database, page_request(limit=limit, sort=sort), **filters)
     seen = [item.id for item in page.items]
@@ -112,6 +123,38 @@ async def test_a_page_holds_its_items_and_the_total(database: Database, owner: d
     assert last.next is None
     beyond = await _page(database, page_request(10**12, 100))
     assert (beyond.items, beyond.total, beyond.next) == ([], 7, None)
+
+
+async def test_a_page_without_its_total_is_the_same_page_and_counts_nothing(
+    database: Database, owner: dict[str, Any]
+) -> None:
+    await _add(database, owner, [f"w-{number:02}" for number in range(7)], status="Running")
+    await _add(database, owner, ["other"], status="Failed")
+    for page in (1, 2, 3, 4):
+        counted = await _page(database, page_request(page, 3), status="Running")
+        before = _runs_by_verb()
+        plain = await _page(database, page_request(page, 3, is_counted=False), status="Running")
+        assert _runs_by_verb() - before == Counter({"page": 1})
+        assert (plain.items, plain.page, plain.limit, plain.total) == (counted.items, page, 3, None)
+        assert (plain.next is None) == (counted.next is None)
+
+
+async def test_a_cursor_carries_no_total_where_none_was_counted(database: Database, owner: dict[str, Any]) -> None:
+    await _add(database, owner, [f"w-{number:02}" for number in range(7)])
+    uncounted, counted = page_request(limit=3, is_counted=False), page_request(limit=3)
+    seen: list[str] = []
+    request: PageRequest | None = uncounted
+    while request is not None:
+        page = await _page(database, request)
+        assert page.total is None
+        seen += [item.id for item in page.items]
+        # Asked for or not: nobody counted when the walk began.
+        request = None if page.next is None else msgspec.structs.replace(counted, cursor=page.next)
+    assert seen == [f"w-{number:02}" for number in range(7)]
+    cursor = (await _page(database, counted)).next
+    second = await _page(database, msgspec.structs.replace(uncounted, cursor=cursor))
+    assert second.total is None
+    assert (await _page(database, msgspec.structs.replace(counted, cursor=second.next))).total == 7
 
 
 @pytest.mark.conformance("Q-03")

@@ -22,7 +22,7 @@ from tests.rules.walked_course import LISTS, ROLES, WalkedCourse
 _ROWS = 6
 _MANY_ROWS = 13
 # What a list may be asked for that does not choose rows by their values.
-_NOT_FILTERS = {"page", "limit", "sort", "cursor", "include", "include_deleted"}
+_NOT_FILTERS = {"page", "limit", "sort", "cursor", "total", "include", "include_deleted"}
 # The parameters of filters that are not called as the field they look at.
 _FIELDS = {"actor": "actor_name", "from": "created_at", "to": "created_at"}
 # What an edit changes in tables without `updated_at`: nothing that is sorted or filtered by.

@@ -7,7 +7,17 @@ import msgspec
 from litestar import Router, get
 from litestar.params import QueryParameter
 
-from holdfast.api.deps import ApiRequest, CursorText, Door, PageLimit, PageNumber, SortOrder, page_of, settings_of
+from holdfast.api.deps import (
+    ApiRequest,
+    CursorText,
+    Door,
+    PageLimit,
+    PageNumber,
+    SortOrder,
+    TotalWanted,
+    page_of,
+    settings_of,
+)
 from holdfast.api.types import FilterId, FilterText
 from holdfast.core.errors import InvalidInputError
 from holdfast.core.pages import Page
@@ -34,8 +44,9 @@ async def list_audit_logs(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[AuditEntry]:
-    asked = page_of(page, limit, sort, cursor, max_limit=_MAX_LIMIT)
+    asked = page_of(page, limit, sort, cursor, total, max_limit=_MAX_LIMIT)
     filters: dict[str, Any] = {
         "user_id": user_id,
         "actor_name": actor,

@@ -14,6 +14,7 @@ from holdfast.api.deps import (
     PageLimit,
     PageNumber,
     SortOrder,
+    TotalWanted,
     page_of,
     settings_of,
     versioned,
@@ -52,8 +53,9 @@ async def list_deletions(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[DeletionRow]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, total)
     filters: dict[str, Any] = {
         "state": state_is,
         "root_type": type,

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from litestar import Request, Response
@@ -255,7 +255,10 @@ CursorText = Annotated[
     str | None,
     QueryParameter(description="The `next` of the page before.", max_length=2000, required=False),
 ]
-
+TotalWanted = Annotated[
+    Literal["exact", "none"],
+    QueryParameter(description="`none` counts nothing: `total` is null, and a long list comes sooner.", required=False),
+]
 
 IncludeDeleted = Annotated[
     bool,
@@ -278,6 +281,7 @@ def page_of(
     limit: int,
     sort: str | None,
     cursor: str | None,
+    total: Literal["exact", "none"],
     *,
     include_deleted: bool = False,
     max_limit: int = 100,
@@ -285,7 +289,15 @@ def page_of(
     """The part of a list that the query parameters ask for."""
     if page > MAX_PAGE:
         raise InvalidInputError(f"page can be at most {MAX_PAGE}; use cursor= to go deep into a list")
-    return page_request(page, limit, sort=sort, cursor=cursor, include_deleted=include_deleted, max_limit=max_limit)
+    return page_request(
+        page,
+        limit,
+        sort=sort,
+        cursor=cursor,
+        include_deleted=include_deleted,
+        is_counted=total != "none",
+        max_limit=max_limit,
+    )
 
 
 def _created(

@@ -16,6 +16,7 @@ from holdfast.api.deps import (
     PageLimit,
     PageNumber,
     SortOrder,
+    TotalWanted,
     changes_of,
     if_match_of,
     page_of,
@@ -83,8 +84,9 @@ async def list_forms(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[Form]:
-    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    asked = page_of(page, limit, sort, cursor, total, include_deleted=include_deleted)
     filters: dict[str, Any] = {"user_id": user_id, "project_id": project_id, "status": status, "tag": tag, "q": q}
     refuse_both(include, include_deleted)
     key = settings_of(request).cursor_key
@@ -135,8 +137,9 @@ async def list_messages(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[FormMessage]:
-    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    asked = page_of(page, limit, sort, cursor, total, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
     return await _door.read(request, lambda tx, actor: forms.list_messages(tx, actor, form_id, asked, cursor_key=key))
 

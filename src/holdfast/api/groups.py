@@ -16,6 +16,7 @@ from holdfast.api.deps import (
     PageLimit,
     PageNumber,
     SortOrder,
+    TotalWanted,
     changes_of,
     if_match_of,
     page_of,
@@ -85,8 +86,9 @@ async def list_groups(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[Group]:
-    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    asked = page_of(page, limit, sort, cursor, total, include_deleted=include_deleted)
     refuse_both(include, include_deleted)
     key = settings_of(request).cursor_key
     listed = groups.list_groups if include is None else groups.list_groups_with_members
@@ -135,8 +137,9 @@ async def list_members(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[Member]:
-    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    asked = page_of(page, limit, sort, cursor, total, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
     return await _door.read(
         request, lambda tx, actor: members.list_members(tx, actor, g_id, asked, cursor_key=key, role=role, q=q)

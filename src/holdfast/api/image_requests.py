@@ -15,6 +15,7 @@ from holdfast.api.deps import (
     PageLimit,
     PageNumber,
     SortOrder,
+    TotalWanted,
     page_of,
     settings_of,
     versioned,
@@ -66,8 +67,9 @@ async def list_image_requests(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[ImageRequest]:
-    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    asked = page_of(page, limit, sort, cursor, total, include_deleted=include_deleted)
     filters: dict[str, Any] = {"status": status, "project_id": project_id, "user_id": user_id, "q": q}
     key = settings_of(request).cursor_key
     return await _door.read(

@@ -16,6 +16,7 @@ from holdfast.api.deps import (
     PageLimit,
     PageNumber,
     SortOrder,
+    TotalWanted,
     if_match_of,
     page_of,
     settings_of,
@@ -57,8 +58,9 @@ async def list_images(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[AllowedImage]:
-    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    asked = page_of(page, limit, sort, cursor, total, include_deleted=include_deleted)
     filters: dict[str, Any] = {"project_id": project_id, "is_enabled": is_enabled, "q": q}
     key = settings_of(request).cursor_key
     return await _door.read(request, lambda tx, actor: images.list_images(tx, actor, asked, cursor_key=key, **filters))

@@ -17,6 +17,7 @@ from holdfast.api.deps import (
     PageLimit,
     PageNumber,
     SortOrder,
+    TotalWanted,
     changes_of,
     if_match_of,
     page_of,
@@ -69,8 +70,9 @@ async def list_projects(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[ProjectSummary]:
-    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    asked = page_of(page, limit, sort, cursor, total, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
     return await _door.read(
         request, lambda tx, actor: projects.list_projects(tx, actor, asked, cursor_key=key, g_id=g_id, q=q)

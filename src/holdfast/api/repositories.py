@@ -17,6 +17,7 @@ from holdfast.api.deps import (
     PageLimit,
     PageNumber,
     SortOrder,
+    TotalWanted,
     changes_of,
     if_match_of,
     page_of,
@@ -68,8 +69,9 @@ async def list_repositories(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[Repository]:
-    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    asked = page_of(page, limit, sort, cursor, total, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
     return await _door.read(
         request, lambda tx, actor: repositories.list_repositories(tx, actor, asked, cursor_key=key, q=q)
@@ -109,8 +111,9 @@ async def list_tags(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[Tag]:
-    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    asked = page_of(page, limit, sort, cursor, total, include_deleted=include_deleted)
     key = settings_of(request).cursor_key
     return await _door.read(
         request, lambda tx, actor: repositories.list_tags(tx, actor, repository_id, asked, cursor_key=key, q=q)

@@ -12,6 +12,7 @@ from holdfast.api.deps import (
     PageLimit,
     PageNumber,
     SortOrder,
+    TotalWanted,
     database_of,
     page_of,
     settings_of,
@@ -62,9 +63,10 @@ async def list_orphans(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[OrphanedRequest]:
     """Without `strict` exactly what the query of the seed's report finds, with rejected and deleted requests."""
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, total)
     key = settings_of(request).cursor_key
     return await _door.read(
         request, lambda tx, actor: orphans.list_orphans(tx, actor, asked, strict=strict, cursor_key=key)

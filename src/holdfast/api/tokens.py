@@ -15,6 +15,7 @@ from holdfast.api.deps import (
     PageLimit,
     PageNumber,
     SortOrder,
+    TotalWanted,
     page_of,
     settings_of,
 )
@@ -51,8 +52,9 @@ async def list_tokens(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[Token]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, total)
     key = settings_of(request).cursor_key
     return await _door.read(
         request,

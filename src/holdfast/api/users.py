@@ -17,6 +17,7 @@ from holdfast.api.deps import (
     PageLimit,
     PageNumber,
     SortOrder,
+    TotalWanted,
     changes_of,
     database_of,
     if_match_of,
@@ -112,8 +113,9 @@ async def list_users(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[User]:
-    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    asked = page_of(page, limit, sort, cursor, total, include_deleted=include_deleted)
     filters: dict[str, Any] = {"status": status, "type": type, "g_id": g_id, "q": q}
     key = settings_of(request).cursor_key
     return await _door.read(request, lambda tx, actor: accounts.list_users(tx, actor, asked, cursor_key=key, **filters))
@@ -190,8 +192,9 @@ async def list_groups_of_user(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[UserGroup]:
-    asked = page_of(page, limit, sort, cursor)
+    asked = page_of(page, limit, sort, cursor, total)
     key = settings_of(request).cursor_key
     return await _door.read(
         request,

@@ -16,6 +16,7 @@ from holdfast.api.deps import (
     PageLimit,
     PageNumber,
     SortOrder,
+    TotalWanted,
     changes_of,
     if_match_of,
     page_of,
@@ -74,8 +75,9 @@ async def list_workloads(
     limit: PageLimit = 20,
     sort: SortOrder = None,
     cursor: CursorText = None,
+    total: TotalWanted = "exact",
 ) -> Page[Workload]:
-    asked = page_of(page, limit, sort, cursor, include_deleted=include_deleted)
+    asked = page_of(page, limit, sort, cursor, total, include_deleted=include_deleted)
     filters: dict[str, Any] = {"project_id": project_id, "user_id": user_id, "status": status, "q": q}
     key = settings_of(request).cursor_key
     return await _door.read(

@@ -71,8 +71,8 @@ class Client:
         return self._send("DELETE", path, params=_query_of(parameters), timeout=_timeout(DELETION_SECONDS))
 
     def pages(self, path: str, **parameters: Any) -> Iterator[dict[str, Any]]:
-        """All pages of a list, one after the other, by its cursors."""
-        parameters.setdefault("limit", _LARGEST_PAGE)
+        """All pages of a list, one after the other, by its cursors, and without their total."""
+        parameters = {"limit": _LARGEST_PAGE, "total": "none"} | parameters
         page = self.get(path, **parameters)
         yield page
         while page.get("next"):

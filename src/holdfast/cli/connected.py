@@ -33,6 +33,7 @@ _Sort = Annotated[
     str | None,
     typer.Option("--sort", metavar="FIELD", help="Sort by a field; -FIELD downwards, as in --sort=-created_at."),
 ]
+_NoTotal = Annotated[bool, typer.Option("--no-total", help="Do not count all rows: a long list comes sooner.")]
 _All = Annotated[bool, typer.Option("--all", help="Show every row, however many pages there are.")]
 
 
@@ -73,6 +74,7 @@ class Paging(msgspec.Struct, frozen=True):
     limit: int
     sort: str | None
     everything: bool
+    no_total: bool
 
     def show(
         self,
@@ -94,13 +96,18 @@ class Paging(msgspec.Struct, frozen=True):
             return
         terminal.print_table([for_people(row) for row in answer["items"]], columns, spare)
         shown, total = len(answer["items"]), answer["total"]
-        if shown < total:
+        is_part = bool(answer["next"]) or self.page > 1 if total is None else shown < total
+        if is_part:
+            rows = f"{shown} rows" if total is None else f"{shown} of {total} rows"
             more = f"--page {self.page + 1} shows more, " if answer.get("next") else ""
-            terminal.print_note(f"{shown} of {total} rows, page {answer['page']}; {more}--all shows everything.")
+            terminal.print_note(f"{rows}, page {answer['page']}; {more}--all shows everything.")
 
     def _fetch(self, server: Server, path: str, filters: dict[str, Any]) -> dict[str, Any]:
         if not self.everything:
-            page: dict[str, Any] = server.client.get(path, page=self.page, limit=self.limit, sort=self.sort, **filters)
+            total = "none" if self.no_total else None
+            page: dict[str, Any] = server.client.get(
+                path, page=self.page, limit=self.limit, sort=self.sort, total=total, **filters
+            )
             return page
         items = list(server.client.rows(path, sort=self.sort, **filters))
         return {"items": items, "total": len(items), "page": 1, "limit": len(items), "next": None}
@@ -124,7 +131,9 @@ def listing(function: Callable[Concatenate[Server, Paging, Parameters], None]) -
 
     @wraps(function)
     def run(*args: Parameters.args, **options: Parameters.kwargs) -> None:
-        chosen: dict[str, Any] = {name: options.pop(name) for name in ("page", "limit", "sort", "everything")}
+        chosen: dict[str, Any] = {
+            name: options.pop(name) for name in ("page", "limit", "sort", "everything", "no_total")
+        }
         url, as_json = options.pop("url"), options.pop("as_json")
         assert url is None or isinstance(url, str)
         with Server(Client(find_access(url)), as_json=bool(as_json)) as server:
@@ -138,6 +147,7 @@ def listing(function: Callable[Concatenate[Server, Paging, Parameters], None]) -
         limit=(_Limit, 20),
         sort=(_Sort, None),
         everything=(_All, False),
+        no_total=(_NoTotal, False),
         url=(UrlOption, None),
         as_json=(JsonOption, False),
     )

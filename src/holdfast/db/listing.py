@@ -40,13 +40,16 @@ _MAX_CURSOR_CHARACTERS = 2000
 
 
 class _Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """What a cursor says: which list it belongs to, the last row's sort value and id, the page and the total."""
+    """What a cursor says: which list it belongs to, the last row's sort value and id, the page and the total.
+
+    The total is None where the page that it began with was not counted.
+    """
 
     binding: str
     value: str | int
     row_id: str | int
     page: int
-    total: int
+    total: int | None
 
 
 class Listing(Generic[Row]):
@@ -107,7 +110,8 @@ class Listing(Generic[Row]):
 
         `sees_deleted` says that the caller is a super administrator, who may ask for deleted rows, too.
 
-        By page and limit the total is counted each time; a cursor carries the total of the page it began with.
+        By page and limit the total is counted each time, unless the request leaves that out; a cursor carries the total
+        of the page it began with.
         """
         if page.include_deleted:
             require_sight_of_deleted(sees_deleted)
@@ -149,14 +153,18 @@ class Listing(Generic[Row]):
                     for sort in self.sorts:
                         for direction in ("", "-"):
                             yield self._page_query(scope, filters, direction + sort)
+                            yield self._uncounted_query(scope, filters, direction + sort)
                             yield self._after_query(scope, filters, direction + sort)
 
     async def _rows_and_total(
         self, tx: Transaction, page: PageRequest, *, scope: str, filters: tuple[str, ...], sort: str, values: Any
-    ) -> tuple[list[Row], int]:
-        """One row more than asked, which tells whether there is a next page; and how many match in all."""
+    ) -> tuple[list[Row], int | None]:
+        """One row more than asked, which tells whether there is a next page; and how many match in all, if asked."""
+        part = {"limit": page.limit + 1, "offset": page.offset}
+        if not page.is_counted:
+            return await tx.fetch_all(self._uncounted_query(scope, filters, sort), **values, **part), None
         query = self._page_query(scope, filters, sort)
-        rows, total = await tx.fetch_with_total(query, **values, limit=page.limit + 1, offset=page.offset)
+        rows, total = await tx.fetch_with_total(query, **values, **part)
         if total is None:
             total = await tx.fetch_count(self._count_query(scope, filters), **values) if page.offset else 0
         return rows, total
@@ -180,7 +188,8 @@ class Listing(Generic[Row]):
         rows = await tx.fetch_all(query, **values, **after, limit=page.limit + 1)
         following = _Cursor(binding, 0, 0, cursor.page + 1, cursor.total)
         next_cursor = self._next_cursor(rows, page.limit, sort, following, cursor_key)
-        return Page(items=rows[: page.limit], total=cursor.total, page=cursor.page, limit=page.limit, next=next_cursor)
+        total = cursor.total if page.is_counted else None
+        return Page(items=rows[: page.limit], total=total, page=cursor.page, limit=page.limit, next=next_cursor)
 
     def _chosen(self, scope: str, parameters: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:
         values = {name: value for name, value in parameters.items() if value is not None}
@@ -221,13 +230,21 @@ class Listing(Generic[Row]):
         query = self._pages.get(key)
         if query is None:
             name = self._statement_name("list", scope, filters, sort)
-            offset = bindparam("offset", type_=BigInteger())
             counting = self._filtered(self._count_select, scope, filters)
             selects = {
-                dialect: (self._ordered(each, sort).offset(offset), counting[dialect])
-                for dialect, each in self._filtered(self._select, scope, filters).items()
+                dialect: (page, counting[dialect]) for dialect, page in self._numbered(scope, filters, sort).items()
             }
             query = self._pages[key] = self._page_query_of(name, *selects.pop(""), selects)
+        return query
+
+    def _uncounted_query(self, scope: str, filters: tuple[str, ...], sort: str) -> Query[Row]:
+        """The same page without its total."""
+        key = ("page", scope, sort, *filters)
+        query = self._queries.get(key)
+        if query is None:
+            selects = self._numbered(scope, filters, sort)
+            name = self._statement_name("page", scope, filters, sort)
+            query = self._queries[key] = self._query(name, selects.pop(""), selects)
         return query
 
     def _after_query(self, scope: str, filters: tuple[str, ...], sort: str) -> Query[Row]:
@@ -274,6 +291,14 @@ class Listing(Generic[Row]):
         columns = (column,) if column is self._row_id else (column, self._row_id)
         order = [each.desc() for each in columns] if sort.startswith("-") else columns
         return select.order_by(*order).limit(bindparam("limit", type_=Integer()))
+
+    def _numbered(self, scope: str, filters: tuple[str, ...], sort: str) -> dict[str, Select[Any]]:
+        """A page by its number, for every engine as in `_filtered`."""
+        offset = bindparam("offset", type_=BigInteger())
+        return {
+            dialect: self._ordered(each, sort).offset(offset)
+            for dialect, each in self._filtered(self._select, scope, filters).items()
+        }
 
     def _statement_name(self, verb: str, scope: str, filters: tuple[str, ...], sort: str = "") -> str:
         chosen = ",".join((scope, *filters))

@@ -12,7 +12,8 @@ from holdfast.db.statements import Statement, registry
 _WITHOUT_STATEMENTS = ("holdfast.cli", "holdfast.api", "holdfast.app", "holdfast.console", "holdfast.db.migrations")
 # The variants of a list with more filters than these repeat the plans of those with fewer.
 FEW_FILTERS = 1
-_VARIANT = re.compile(r"(?P<list>[a-z_.]+)\.(?:list|after|count)\(")
+_VARIANT = re.compile(r"(?P<list>[a-z_.]+)\.(?:list|page|after|count)\(")
+_UNCOUNTED = re.compile(r"[a-z_.]+\.page\(")
 
 
 def declared_statements() -> list[Statement]:
@@ -24,9 +25,13 @@ def declared_statements() -> list[Statement]:
 
 
 def list_variants(most_filters: int | None = FEW_FILTERS) -> list[Statement]:
-    """What the lists of the product run, with at most so many filters at once; None means all sets of filters."""
+    """What the lists of the product run, with at most so many filters at once; None means all sets of filters.
+
+    A page without its total is not among them: of one with its total the same statement is reviewed.
+    """
     product = [each for each in list(listings.values()) if _is_of_the_product(each.name)]
-    return [variant for listing in product for variant in listing.declare_all(most_filters)]
+    variants = [variant for listing in product for variant in listing.declare_all(most_filters)]
+    return [each for each in variants if not _UNCOUNTED.match(each.name)]
 
 
 def is_list_variant(name: str) -> bool:
