@@ -2,8 +2,9 @@
 
 The same faculty at three sizes, each in a database of its own with a server of its own; one request at a time over
 HTTP, the sizes in turn within a round, so that drift cancels. Told is the median latency at the largest size against
-that at the smallest. A page by number counts all rows that match, a page by cursor does not: both are told. The same
-deep page is asked for by its cursor and by its number, which is what paging by OFFSET costs.
+that at the smallest. A first page counts all rows that match unless it is asked not to, a page by cursor does not: all
+are told. Where what matches grows with the table, counting it must grow, too, so that the first page is judged without
+its total. The same deep page is asked for by its cursor and by its number, which is what paging by OFFSET costs.
 """
 
 import socket
@@ -158,13 +159,20 @@ def _cases(asker: Asker, size: int) -> list[Case]:
         ("audit entries of a group", "/api/v1/audit-logs?g_id={}&", "g", TERM // ENTRIES_OF_A_GROUP),
         ("audit entries of a user", "/api/v1/audit-logs?user_id={}&", "u", TERM),
         ("members of a group", "/api/v1/users?g_id={}&", "g", TERM // MEMBERS_OF_A_GROUP),
+        (
+            "members in the order they came",
+            "/api/v1/groups/{}/members?sort=created_at&",
+            "g",
+            TERM // MEMBERS_OF_A_GROUP,
+        ),
     ):
         # Of terms from the oldest to the newest.
         numbers = [size // TERM * place // _DISTINCT * of_term + place for place in range(_DISTINCT)]
-        found += _filtered(asker, name, [path.format(id_of(kind, number)) for number in numbers])
+        paths = [path.format(id_of(kind, number)) for number in numbers]
+        found += [_first_pages(name, paths, ADMIN), _second_pages(asker, name, paths, ADMIN)]
     # One row in ten has these: what such a filter finds grows with the table.
-    found += _filtered(asker, "forms of a status", [f"/api/v1/forms?status={RARE_STATUS}&"])
-    found += _filtered(asker, "audit entries of an action", [f"/api/v1/audit-logs?action={RARE_ACTION}&"])
+    found += _growing_list(asker, "forms of a status", f"/api/v1/forms?status={RARE_STATUS}&", ADMIN)
+    found += _growing_list(asker, "audit entries of an action", f"/api/v1/audit-logs?action={RARE_ACTION}&", ADMIN)
     return found
 
 
@@ -172,9 +180,10 @@ def _whole_list(asker: Asker, name: str, path: str, user: int, size: int) -> lis
     """Its first page, the one behind it by cursor, and deep pages by cursor and by number."""
     numbers = [max(2, int(size * depth / _LIMIT)) for depth in _DEPTHS]
     # A page by number gives the cursor of the next.
-    cursors = [asker.page(f"{path}limit={_LIMIT}&page={number - 1}", user)["next"] for number in numbers]
+    before = [f"{path}limit={_LIMIT}&page={number - 1}&total=none" for number in numbers]
+    cursors = [asker.page(each, user)["next"] for each in before]
     return [
-        *_by_number_and_cursor(asker, name, [path], user),
+        *_growing_list(asker, name, path, user),
         Case(f"{name}: deep pages by cursor", user, [f"{path}limit={_LIMIT}&cursor={each}" for each in cursors]),
         Case(
             f"{name}: the same deep pages by number",
@@ -185,17 +194,23 @@ def _whole_list(asker: Asker, name: str, path: str, user: int, size: int) -> lis
     ]
 
 
-def _filtered(asker: Asker, name: str, paths: Sequence[str]) -> list[Case]:
-    return _by_number_and_cursor(asker, name, paths, ADMIN)
-
-
-def _by_number_and_cursor(asker: Asker, name: str, paths: Sequence[str], user: int) -> list[Case]:
-    first = [f"{path}limit={_LIMIT}" for path in paths]
-    second = [f"{path}&cursor={asker.page(path, user)['next']}" for path in first]
+def _growing_list(asker: Asker, name: str, path: str, user: int) -> list[Case]:
+    """A list of which the larger table has more rows: counting them is told beside the page alone."""
     return [
-        Case(f"{name}: page 1 with the total", user, first),
-        Case(f"{name}: page 2 by cursor", user, second),
+        Case(f"{name}: page 1 without the total", user, [f"{path}limit={_LIMIT}&total=none"]),
+        _second_pages(asker, name, [path], user),
+        msgspec.structs.replace(_first_pages(name, [path], user), is_bound=False),
     ]
+
+
+def _first_pages(name: str, paths: Sequence[str], user: int) -> Case:
+    return Case(f"{name}: page 1 with the total", user, [f"{path}limit={_LIMIT}" for path in paths])
+
+
+def _second_pages(asker: Asker, name: str, paths: Sequence[str], user: int) -> Case:
+    cursors = [asker.page(f"{path}limit={_LIMIT}&total=none", user)["next"] for path in paths]
+    paged = [f"{path}limit={_LIMIT}&cursor={cursor}" for path, cursor in zip(paths, cursors, strict=True)]
+    return Case(f"{name}: page 2 by cursor", user, paged)
 
 
 def _round(askers: dict[int, Asker], cases: dict[int, Case], effort: Effort, turn: int) -> dict[int, float]:

@@ -40,7 +40,23 @@ def test_every_list_is_asked_for_by_number_and_by_cursor(tmp_path: Path) -> None
     names = [figure.name.partition(" (")[0] for figure in figures]
     assert len(names) == len(set(names))
     assert all(figure.value > 0 for figure in figures)
-    for part in ("page 1 with the total", "page 2 by cursor", "deep pages by cursor", "the same deep pages by number"):
+    for part in (
+        "page 1 without the total",
+        "page 1 with the total",
+        "page 2 by cursor",
+        "deep pages by cursor",
+        "the same deep pages by number",
+    ):
         assert {f"all {each}: {part}" for each in ("forms", "audit entries", "users")} <= set(names)
-    unbound = [figure.name for figure in figures if figure.bound is None]
-    assert all("by number" in name for name in unbound)
+    unjudged = {name for name, figure in zip(names, figures, strict=True) if figure.bound is None}
+    growing_lists = {name.partition(":")[0] for name in names if name.endswith("without the total")}
+    assert growing_lists == {
+        "all forms",
+        "all audit entries",
+        "all users",
+        "forms of a status",
+        "audit entries of an action",
+    }
+    assert unjudged == {name for name in names if "by number" in name} | {
+        f"{each}: page 1 with the total" for each in growing_lists
+    }
