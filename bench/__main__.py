@@ -151,6 +151,7 @@ def _stand(engine: str, populated: Populated, options: argparse.Namespace) -> It
         loaded_stand(engine, populated, Path(folder)) as stand,
     ):
         stand.settings = dict(each.split("=", 1) for each in options.setting)
+        stand.shares_cores = options.share_cores
         yield stand
 
 
@@ -248,6 +249,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--engine", action="append", choices=ENGINES, help="only this engine; may be repeated")
     parser.add_argument("--only", help="only scenarios with this word in their name or target")
     parser.add_argument("--setting", action="append", default=[], help="HOLDFAST_NAME=VALUE for the serving process")
+    parser.add_argument(
+        "--share-cores", action="store_true", help="let all processes run anywhere, instead of each application alone"
+    )
     parser.add_argument("--rounds", type=int, help="how many rounds instead of a target's own number")
     parser.add_argument("--output", default="build/bench.json", help="where the figures go")
     parser.add_argument("--save-baselines", action="store_true", help="keep the figures in bench/baselines")

@@ -7,7 +7,7 @@ from statistics import median
 
 import msgspec
 
-from bench.processes import Driven
+from bench.processes import Driven, kept_apart
 from bench.scenarios import Scenario
 from bench.stand import Server, Stand
 
@@ -28,10 +28,14 @@ BRIEF = Effort(rounds=2, seconds=0.1, warm_up=20)
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One of the two that take turns. `run` does so many requests; `pid` is its application's process."""
+    """One of the two that take turns. `run` does so many requests; `pid` is its application's process.
+
+    `load_pid` is the process that sends the requests, where another does.
+    """
 
     pid: int
     run: Callable[[int], object]
+    load_pid: int | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,12 +64,20 @@ def limit_side(limit: Driven, scenario: Scenario) -> Side:
 
 def server_side(server: Server, load: Driven, scenario: Scenario) -> Side:
     """A serving process under load."""
-    return Side(server.pid, lambda count: load.run(scenario=scenario.name, port=server.port, count=count))
+    return Side(server.pid, lambda count: load.run(scenario=scenario.name, port=server.port, count=count), load.pid)
 
 
 def compare(stand: Stand, scenario: Scenario, *, product: Side, other: Side, effort: Effort) -> Comparison:
-    """Measure both sides in turn."""
+    """Measure both sides in turn, each application on a core that database and load leave alone."""
     sides = (product, other)
+    if stand.shares_cores:
+        return _compare(stand, scenario, sides, effort)
+    loads = {side.load_pid for side in sides if side.load_pid is not None}
+    with kept_apart([side.pid for side in sides], [*stand.server_pids, *loads]):
+        return _compare(stand, scenario, sides, effort)
+
+
+def _compare(stand: Stand, scenario: Scenario, sides: tuple[Side, Side], effort: Effort) -> Comparison:
     # Enough for sixteen connections to prepare all their statements, and then for an estimate of the cost.
     for side in sides:
         _cost(stand, side, effort.warm_up)

@@ -51,6 +51,8 @@ class Stand:
         self.folder = folder
         # Settings of the product that differ from their defaults, to try something.
         self.settings: dict[str, str] = {}
+        # Whether the processes run where the kernel puts them, instead of each on its own core.
+        self.shares_cores = False
 
     def cpu_seconds(self, pid: int) -> float:
         """The CPU time of an application and of the database."""

@@ -1,5 +1,6 @@
 """The benchmark itself: that it runs and reports every figure. What the figures are is not asserted."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from bench.courses import Courses
 from bench.population import QUICK, Population
-from bench.processes import cpu_seconds
+from bench.processes import cpu_seconds, kept_apart
 from bench.purging import longest_seconds
 from bench.report import Figure
 from bench.scenarios import scenarios
@@ -50,6 +51,26 @@ def test_the_courses_have_the_rows_that_a_deletion_takes() -> None:
 def test_a_course_of_the_target_has_76_thousand_rows() -> None:
     courses = Courses(courses=1, projects=1000, user_ids=Population(QUICK).user_ids)
     assert 76_000 <= courses.rows_of_a_course < 76_200
+
+
+def test_an_application_is_kept_apart_from_the_others_for_the_block() -> None:
+    cores = os.sched_getaffinity(0)
+    if len(cores) < 2:
+        pytest.skip("one core cannot be shared out")
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(command) as application, subprocess.Popen(["sh", "-c", "sleep 60 & wait"]) as database:
+        try:
+            while not (children := Path(f"/proc/{database.pid}/task/{database.pid}/children").read_text().split()):
+                pass
+            with kept_apart([application.pid], [database.pid]):
+                assert os.sched_getaffinity(application.pid) == {min(cores)}
+                assert os.sched_getaffinity(database.pid) == cores - {min(cores)}
+                assert os.sched_getaffinity(int(children[0])) == cores - {min(cores)}
+            assert os.sched_getaffinity(application.pid) == cores
+            assert os.sched_getaffinity(int(children[0])) == cores
+        finally:
+            application.kill()
+            subprocess.run(["pkill", "-9", "-P", str(database.pid)], check=False)
 
 
 def test_the_longest_transaction_is_told_by_its_bucket() -> None:
