@@ -185,6 +185,7 @@ class _Writer:
 
     async def start(self) -> None:
         self.connection = connect(self._path, read_only=False)
+        _forget_samples(self.connection)
 
     async def stop(self) -> None:
         async with self._turn:
@@ -312,6 +313,8 @@ def connect(path: Path, *, read_only: bool) -> Any:
         # KiB for each connection. Readers are many, and the system's own cache is behind them.
         connection.execute(f"PRAGMA cache_size = {-4000 if read_only else -16000}")
         connection.execute("PRAGMA temp_store = MEMORY")
+        # With a limit, ANALYZE takes no samples of values (`_forget_samples`).
+        connection.execute("PRAGMA analysis_limit = 1000")
         connection.execute(f"PRAGMA busy_timeout = {1000 if read_only else 0}")
         if read_only:
             connection.execute("PRAGMA query_only = ON")
@@ -320,6 +323,21 @@ def connect(path: Path, *, read_only: bool) -> Any:
     # SQLite's own lower() knows ASCII only.
     connection.create_function("lower", 1, _lower, deterministic=True)
     return connection
+
+
+def _forget_samples(connection: Any) -> None:
+    """Drop what an ANALYZE by another program kept of the values themselves.
+
+    A build of SQLite that knows such samples plans a statement anew each time that its parameters change, for the sake
+    of the samples, which takes three times as long as running it does. What the plans need is in sqlite_stat1.
+    """
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_stat4'").fetchone() is None:
+        return
+    try:
+        connection.execute("DROP TABLE sqlite_stat4")
+    except _driver.OperationalError:
+        # Another process is writing: the next start finds them.
+        _log.info("sqlite_samples_kept")
 
 
 def translated(error: BaseException) -> HoldfastError:
