@@ -31,12 +31,13 @@ KEPT = {
 
 
 class IndexUse(msgspec.Struct, frozen=True):
-    """A key of a table, and the statements whose reviewed plans read it, by engine."""
+    """A key of a table, and the statements whose reviewed plans read it, by engine; `dialect` has it alone."""
 
     name: str
     table: str
     columns: tuple[str, ...]
     is_constraint: bool
+    dialect: str | None
     statements: tuple[str, ...]
     engines: tuple[str, ...]
 
@@ -69,6 +70,7 @@ def index_uses() -> list[IndexUse]:
             table.name,
             columns,
             is_constraint=not name.startswith("ix_"),
+            dialect=next((index.info.get("dialect") for index in table.indexes if index.name == name), None),
             statements=tuple(sorted(users.get(name, ()))),
             engines=tuple(sorted(engines.get(name, ()))),
         )
@@ -110,7 +112,7 @@ def _row(use: IndexUse, sizes: dict[str, list[int]]) -> str:
         shown += ", …"
     if not use.statements:
         shown = f"none: {'it guards a key' if use.is_constraint else KEPT.get(use.name, 'the seed names it')}"
-    columns = ", ".join(use.columns)
+    columns = ", ".join(use.columns) + (f" (only on {use.dialect})" if use.dialect else "")
     return f"| `{use.name}` | {columns} | {cost} | {len(use.statements)} | {', '.join(use.engines)} | {shown} |"
 
 

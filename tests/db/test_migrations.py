@@ -147,6 +147,11 @@ _DRIFTS = [
         sqlite="DROP INDEX ix_users_status; CREATE INDEX ix_users_status ON users (type)",
     ),
     Drift(
+        "users: index ix_users_username_u_id is missing",
+        # Only MariaDB has it.
+        mariadb="DROP INDEX ix_users_username_u_id ON users",
+    ),
+    Drift(
         "course_workloads: unique key uq_course_workloads_k8s_pod_name_deletion_id is missing",
         postgresql="ALTER TABLE course_workloads DROP CONSTRAINT uq_course_workloads_k8s_pod_name_deletion_id;"
         " CREATE INDEX uq_course_workloads_k8s_pod_name_deletion_id ON course_workloads (k8s_pod_name, deletion_id)",

@@ -103,7 +103,11 @@ def _collation_drift(connection: Connection) -> Iterator[str]:
 def _key_drift(details: _Details, table: Table) -> Iterator[str]:
     indexes = {index["name"]: index["column_names"] for index in details.indexes.get(table.name, [])}
     uniques = {key["name"]: key["column_names"] for key in details.uniques.get(table.name, [])}
-    wanted: list[tuple[str, UniqueConstraint | Index]] = [("index", index) for index in table.indexes]
+    wanted: list[tuple[str, UniqueConstraint | Index]] = [
+        ("index", index)
+        for index in table.indexes
+        if index.info.get("dialect", details.dialect_name) == details.dialect_name
+    ]
     wanted += [("unique key", key) for key in table.constraints if isinstance(key, UniqueConstraint)]
     for kind, key in wanted:
         live = uniques if kind == "unique key" else indexes

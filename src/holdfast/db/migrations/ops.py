@@ -19,9 +19,11 @@ __all__ = [
     "Timestamp",
     "Words",
     "add_column",
+    "create_index_on_mariadb",
     "create_procedures",
     "create_table",
     "create_view",
+    "drop_index_on_mariadb",
     "drop_procedures",
     "drop_view",
     "procedures_of",
@@ -53,6 +55,18 @@ def add_column(
             for check in bounds_on_sqlite([Column(name, type_)])
         ]
     op.add_column(table, Column(name, type_, *checks, nullable=nullable, server_default=server_default))
+
+
+def create_index_on_mariadb(name: str, table: str, columns: list[str]) -> None:
+    """Create an index that only MariaDB needs: `index_on_mariadb` of the tables."""
+    if op.get_context().dialect.name == "mariadb":
+        op.create_index(name, table, columns)
+
+
+def drop_index_on_mariadb(name: str, table: str) -> None:
+    """Drop what `create_index_on_mariadb` created."""
+    if op.get_context().dialect.name == "mariadb":
+        op.drop_index(name, table_name=table)
 
 
 def create_view(name: str, query: str) -> None:

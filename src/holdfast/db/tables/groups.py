@@ -36,10 +36,11 @@ group_list = define_table(
 user_group = define_table(
     "user_group",
     cascade_key("u_id", "users.u_id", 20, index=False, primary_key=True),
-    cascade_key("g_id", "group_list.g_id", 20, primary_key=True),
+    cascade_key("g_id", "group_list.g_id", 20, index=False, primary_key=True),
     Column("role", Key(20), nullable=False, server_default="user", index=True),
     created_at(),
     updated_at(),
+    Index(None, "g_id", "created_at", "u_id"),
     Index(None, "created_at"),
     one_of("role", *ROLES),
     policy=TablePolicy(deletion=Deletion.SOFT, in_bundle=True, retention="deleted", audited_as="member"),

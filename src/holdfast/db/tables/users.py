@@ -13,7 +13,7 @@ from holdfast.db.tables.base import (
     one_of,
     updated_at,
 )
-from holdfast.db.types import Flag, Key, Timestamp, Words
+from holdfast.db.types import Flag, Key, Timestamp, Words, index_on_mariadb
 
 USER_TYPES = ("origin", "oauth2")
 USER_STATUSES = ("online", "offline", "delete")
@@ -33,6 +33,7 @@ users = define_table(
     created_at(),
     updated_at(),
     Index(None, "created_at", "u_id"),
+    index_on_mariadb("username", "u_id"),
     live_unique("username"),
     one_of("type", *USER_TYPES),
     one_of("status", *USER_STATUSES),
