@@ -9,7 +9,8 @@ from holdfast.core.actor import Actor, Origin
 from holdfast.core.clock import utc_now
 from holdfast.core.errors import HoldfastError, NotFoundError, NotSignedInError
 from holdfast.db.engines.base import Database, Transaction
-from holdfast.db.lifecycle.plan import count_deletion, lock_root, root_of
+from holdfast.db.errors import SerializationError
+from holdfast.db.lifecycle.plan import Numbers, count_deletion, lock_root, root_of
 from holdfast.db.lifecycle.trash import count_marked, find_conflicts, mark, unmark
 from holdfast.db.retries import with_retries
 from holdfast.features.accounts import service as accounts
@@ -185,6 +186,56 @@ async def test_a_deletion_waits_for_a_writer_and_takes_what_it_wrote(database: D
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(deleting), 0.2)
     assert (await deleting)["forms"] == 1
+
+
+@pytest.mark.conformance("X-06")
+@pytest.mark.parametrize("engine", _SERVERS, scope="session", indirect=True)
+@pytest.mark.parametrize("has_committed", [True, False])
+async def test_a_row_where_there_was_none_when_it_was_counted_refuses_the_deletion(
+    database: Database, has_committed: bool
+) -> None:
+    u_id, g_id = await make_user(database), await make_group(database)
+    await make_member(database, u_id, g_id)
+    p_id = await make_project(database, g_id)
+    root = root_of("group", g_id)
+
+    async def mark_as_counted(tx: Transaction, numbers: Numbers) -> dict[str, int]:
+        return await mark(tx, root, "course", utc_now(), by_edge=numbers.by_edge)
+
+    async def delete_beside_a_writer() -> None:
+        async with database.write() as tx:
+            assert await lock_root(tx, root)
+            numbers = await count_deletion(tx, root)
+            marking: asyncio.Task[dict[str, int]] | None = None
+            async with database.write() as other:
+                await forms.open_form(other, Actor(u_id, "writer"), title="t", project_id=p_id)
+                if not has_committed:
+                    marking = asyncio.create_task(mark_as_counted(tx, numbers))
+                    # It waits for the writer, who holds the project.
+                    with pytest.raises(TimeoutError):
+                        await asyncio.wait_for(asyncio.shield(marking), 0.2)
+            await (marking or mark_as_counted(tx, numbers))
+
+    with pytest.raises(SerializationError, match="beneath at the same moment"):
+        await delete_beside_a_writer()
+    assert await _marked(database, "course") == {}
+    assert (await _delete(database, "group", g_id, "course"))["forms"] == 1
+
+
+@pytest.mark.parametrize("engine", _SERVERS, scope="session", indirect=True)
+async def test_what_is_protected_after_it_was_counted_is_not_marked(database: Database) -> None:
+    g_id = await make_group(database)
+    p_ids = [await make_project(database, g_id) for _ in range(2)]
+    await make_config_file(database, p_ids[0])
+    root = root_of("group", g_id)
+    async with database.write() as tx:
+        assert await lock_root(tx, root)
+        numbers = await count_deletion(tx, root)
+        async with database.write() as other:
+            await other.fetch_text(f"UPDATE project_list SET deletion_protected = true WHERE p_id = '{p_ids[0]}'")
+        counts = await mark(tx, root, "course", utc_now(), by_edge=numbers.by_edge)
+    assert numbers.counts == {"group_list": 1, "project_list": 2, "config_files": 1}
+    assert counts == {"group_list": 1, "project_list": 1}
 
 
 @pytest.mark.conformance("X-06")

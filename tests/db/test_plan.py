@@ -12,10 +12,20 @@ from holdfast.db.engines.base import Database
 from holdfast.db.lifecycle.graph import GRAPH, Rule
 from holdfast.db.lifecycle.plan import Numbers, Root, count_deletion, lock_root, root_of
 from holdfast.db.lifecycle.trash import mark
+from holdfast.db.tables import course_workloads
 from holdfast.db.tables.base import Deletion, policy_of
 from tests.db.populations import Population, State, delete_statement, fill, populations, read_state, undone
 from tests.db.rows import make_row
-from tests.factories import make_form, make_group, make_image_request, make_message, make_project, make_rule, make_user
+from tests.factories import (
+    make_form,
+    make_group,
+    make_image_request,
+    make_member,
+    make_message,
+    make_project,
+    make_rule,
+    make_user,
+)
 from tests.instance import Instance
 
 _POINTERS = [edge.column for edge in GRAPH.edges if edge.rule is Rule.SET_NULL]
@@ -56,6 +66,8 @@ def _differences(before: State, after: State, numbers: Numbers) -> Numbers:
         at_purge=_counted(name for name, _ in gone if name not in soft),
         set_null=_counted(emptied),
         by_edge=numbers.by_edge,
+        asking=numbers.asking,
+        protected=numbers.protected,
     )
 
 
@@ -116,7 +128,31 @@ async def test_a_plan_is_one_statement_for_every_type_of_root(database: Database
     async with database.read() as tx:
         numbers = await count_deletion(tx, root)
         assert tx.statements_run == 1
-    assert numbers == Numbers({root.table.name: 1}, {}, {}, {}, {})
+    # A workload is pending until it is told otherwise.
+    asking = {"course_workloads": 1} if root_type == "workload" else {}
+    assert numbers == Numbers({root.table.name: 1}, {}, {}, {}, {}, asking)
+
+
+async def test_what_may_ask_for_a_decision_and_what_is_protected_is_counted(database: Database) -> None:
+    ada, g_id = await make_user(database), await make_group(database)
+    await make_member(database, ada, g_id, "admin")
+    await make_member(database, ada, await make_group(database))
+    kept, plain, gone = [await make_project(database, g_id, deletion_protected=kept) for kept in (True, False, True)]
+    await _mark(database, "project", gone, "earlier")
+    for status in ("Pending", "Running", "Failed"):
+        await make_row(
+            database, course_workloads, user_id=ada, project_id=kept, status=status, k8s_pod_name=f"pod-{status}"
+        )
+    for is_enabled in (True, False):
+        await make_rule(database, ada, plain, is_enabled=is_enabled)
+    of_group = await _count(database, "group", g_id)
+    assert (of_group.asking, of_group.protected) == ({"course_workloads": 2}, {"project_list": 1})
+    of_user = await _count(database, "user", ada)
+    assert of_user.asking == {"course_workloads": 2, "image_allow_list": 1, "user_group": 1}
+    assert of_user.protected == {}
+    assert (await _count(database, "member", f"{g_id}/{ada}")).asking == {"user_group": 1}
+    assert (await _count(database, "project", plain)).asking == {}
+    assert (await _count(database, "project", kept)).protected == {"project_list": 1}
 
 
 async def test_a_root_that_is_not_there_has_no_numbers(database: Database) -> None:

@@ -5,19 +5,19 @@ loaded. They rely on the rule that no live row has a deleted parent: the rows th
 the closure that are live.
 """
 
-from collections.abc import Iterable
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, Table, case, func, literal_column, select, union_all
+from sqlalchemy import ColumnElement, Select, Table, and_, case, func, literal_column, select, union_all
 
 from holdfast.core.errors import InvalidInputError
 from holdfast.db.engines.base import Transaction
-from holdfast.db.lifecycle.closure import Closure, closure_of
-from holdfast.db.lifecycle.graph import GRAPH, Edge, Rule
+from holdfast.db.lifecycle.closure import closure_of
+from holdfast.db.lifecycle.graph import GRAPH, Rule
 from holdfast.db.statements import Count, Query, live
-from holdfast.db.tables import metadata
+from holdfast.db.tables import course_workloads, image_allow_list, metadata, user_group
 from holdfast.db.tables.base import Deletion, policy_of
+from holdfast.db.tables.workloads import STATUSES_HOLDING_GPUS
 
 # The columns of a root's id as people write it, where that is not the primary key in its order.
 _WRITTEN_AS = {"member": ("g_id", "u_id")}
@@ -63,6 +63,10 @@ class Numbers(msgspec.Struct, frozen=True):
     set_null: dict[str, int]
     # `counts` without the root, per foreign key; a row on two of them is counted where it is marked first.
     by_edge: dict[str, int]
+    # Per table: rows of `counts` about which somebody may have to decide (`_ASKS`).
+    asking: dict[str, int] = {}
+    # Per table: rows of `counts` that are protected.
+    protected: dict[str, int] = {}
 
 
 class _Counted(msgspec.Struct, frozen=True):
@@ -72,6 +76,8 @@ class _Counted(msgspec.Struct, frozen=True):
     rule: str
     total: int
     standing: int
+    asking: int
+    protected: int
 
 
 class _Locked(msgspec.Struct, frozen=True):
@@ -94,7 +100,7 @@ def root_of(root_type: str, id_text: str) -> Root:
 
 async def count_deletion(tx: Transaction, root: Root) -> Numbers:
     """The numbers of a deletion of `root`, from one statement. A root that does not exist has none."""
-    numbers = Numbers({}, {}, {}, {}, {})
+    numbers = Numbers({}, {}, {}, {}, {}, {}, {})
     for counted in await tx.fetch_all(_COUNTING[root.type], **root.parameters):
         _add(numbers, counted)
     return numbers
@@ -125,6 +131,8 @@ def _add(numbers: Numbers, counted: _Counted) -> None:
         return
     _increase(numbers.counts, table_name, counted.standing)
     _increase(numbers.already_deleted, table_name, counted.total - counted.standing)
+    _increase(numbers.asking, table_name, counted.asking)
+    _increase(numbers.protected, table_name, counted.protected)
     if column:
         _increase(numbers.by_edge, counted.source, counted.standing)
 
@@ -136,13 +144,18 @@ def _increase(numbers: dict[str, int], name: str, by: int) -> None:
 
 def _counting(root_type: str) -> Query[_Counted]:
     closure = closure_of(GRAPH.root_types[root_type])
-    counts = [_count(closure.root.name, Rule.CASCADE, closure.root).where(closure.is_root())]
+    asks = _ASKS_OF.get(root_type, _ASKS_BENEATH)
+    of_root = _count_columns(closure.root.name, Rule.CASCADE, closure.root, asks.get(closure.root))
+    counts = [select(*of_root).select_from(closure.root).where(closure.is_root())]
     for child in closure.tables:
         edges = closure.edges_into(child)
         for index, edge in enumerate(edges):
+            columns = _count_columns(edge.name, edge.rule, child, asks.get(child))
             earlier = [closure.not_reached_by(other) for other in edges[:index]]
-            counts.append(_count_reached(closure, edge, earlier))
-    counts += [_count_reached(closure, edge, closure.outside(edge.child)) for edge in closure.unlinked()]
+            counts.append(closure.reached_by(edge, *columns).where(*earlier))
+    for edge in closure.unlinked():
+        columns = _count_columns(edge.name, edge.rule, edge.child, None)
+        counts.append(closure.reached_by(edge, *columns).where(*closure.outside(edge.child)))
     return Query(f"deletions.count_{_as_word(root_type)}", union_all(*counts), _Counted, heavy=True)
 
 
@@ -164,29 +177,43 @@ def _locking_tokens(root_type: str) -> list[Query[_Locked]]:
     return queries
 
 
-def _count_reached(closure: Closure, edge: Edge, conditions: Iterable[ColumnElement[bool]]) -> Select[Any]:
-    return closure.reached_by(edge, *_count_columns(edge.name, edge.rule, edge.child)).where(*conditions)
-
-
-def _count(source: str, rule: Rule, table: Table) -> Select[Any]:
-    return select(*_count_columns(source, rule, table)).select_from(table)
-
-
-def _count_columns(source: str, rule: Rule, table: Table) -> tuple[ColumnElement[Any], ...]:
+def _count_columns(
+    source: str, rule: Rule, table: Table, asks: ColumnElement[bool] | None
+) -> tuple[ColumnElement[Any], ...]:
+    none: ColumnElement[Any] = literal_column("0")
     total = func.count()
-    standing = func.count(case((live(table), literal_column("1")))) if "deletion_id" in table.c else total
+    standing = _count_live(table) if "deletion_id" in table.c else total
+    can_be_protected = rule is Rule.CASCADE and "deletion_protected" in table.c
     return (
         literal_column(f"'{source}'").label("source"),
         literal_column(f"'{rule}'").label("rule"),
         total.label("total"),
         standing.label("standing"),
+        (none if asks is None else _count_live(table, asks)).label("asking"),
+        (_count_live(table, table.c.deletion_protected) if can_be_protected else none).label("protected"),
     )
+
+
+def _count_live(table: Table, *conditions: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.count(case((and_(live(table), *conditions), literal_column("1"))))
 
 
 def _as_word(root_type: str) -> str:
     return root_type.replace("-", "_")
 
 
+# What a person may have to decide about, which `features.deletions.decisions` lists where there is any.
+_ASKS_BENEATH: dict[Table, ColumnElement[bool]] = {
+    course_workloads: course_workloads.c.status.in_(STATUSES_HOLDING_GPUS),
+}
+_ASKS_OF: dict[str, dict[Table, ColumnElement[bool]]] = {
+    "user": {
+        **_ASKS_BENEATH,
+        image_allow_list: image_allow_list.c.is_enabled,
+        user_group: user_group.c.role == literal_column("'admin'"),
+    },
+    "member": {user_group: user_group.c.role == literal_column("'admin'")},
+}
 _COUNTING = {root_type: _counting(root_type) for root_type in GRAPH.root_types}
 _LOCKING_TOKENS = {root_type: _locking_tokens(root_type) for root_type in GRAPH.root_types}
 _LOCKING = {root_type: _locking(root_type) for root_type in GRAPH.root_types}

@@ -5,19 +5,25 @@ deletion get it too. Whoever makes a child holds its parents live and locked unt
 marking a parent waits for them; the next statement then sees the child. So a live child of a deleted parent cannot be.
 """
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import (
+    Boolean,
     Column,
     ColumnElement,
     Table,
     UniqueConstraint,
     and_,
     bindparam,
+    case,
+    exists,
     func,
     literal_column,
+    not_,
     null,
     or_,
     select,
@@ -26,10 +32,11 @@ from sqlalchemy import (
 )
 
 from holdfast.db.engines.base import Transaction
+from holdfast.db.errors import SerializationError
 from holdfast.db.lifecycle.closure import closure_of
 from holdfast.db.lifecycle.graph import GRAPH, Edge
 from holdfast.db.lifecycle.plan import Root
-from holdfast.db.statements import Command, Query, any_of, live, locked_as_parent
+from holdfast.db.statements import Command, Count, Query, any_of, live, locked_as_parent
 from holdfast.db.tables import config_files, deletions, users
 from holdfast.db.tables.base import Deletion, policy_of
 from holdfast.db.types import Timestamp, Words
@@ -83,12 +90,19 @@ class _Taken(msgspec.Struct, frozen=True):
     name: str
 
 
-async def mark(tx: Transaction, root: Root, deletion_id: str, now: datetime) -> dict[str, int]:
+async def mark(
+    tx: Transaction, root: Root, deletion_id: str, now: datetime, *, by_edge: Mapping[str, int] | None = None
+) -> dict[str, int]:
     """Mark the live root and every live row that hangs on it; how many, per table. Nothing is marked without a root.
 
-    Tokens are also revoked, and stay so after a restore. Pointers (SET NULL columns) stay as they are.
+    Tokens are also revoked, and stay so after a restore. Pointers (SET NULL columns) stay as they are. A protected row
+    beneath the root is left as it is, with what hangs on it.
+
+    `by_edge` tells what hangs on each foreign key, as `count_deletion` told it in this transaction once the root was
+    locked. One without rows is not gone along then; SerializationError where rows came there meanwhile.
     """
     counts: dict[str, int] = {}
+    empty: list[Edge] = []
     marked = await tx.execute(_MARKING_ROOT[root.type], deletion_id=deletion_id, deleted_at=now, **root.parameters)
     if marked:
         counts[root.table.name] = marked
@@ -96,9 +110,13 @@ async def mark(tx: Transaction, root: Root, deletion_id: str, now: datetime) -> 
         # Without a marked parent there is nothing to hang on.
         if edge.parent.name not in counts:
             continue
+        if by_edge is not None and edge.name not in by_edge:
+            empty.append(edge)
+            continue
         marked = await tx.execute(_MARKING[edge.name], deletion_id=deletion_id, deleted_at=now)
         if marked:
             counts[edge.child.name] = counts.get(edge.child.name, 0) + marked
+    await _require_none_left(tx, root, deletion_id, empty)
     return counts
 
 
@@ -166,6 +184,31 @@ async def rename_taken(tx: Transaction, deletion_id: str, *, now: datetime) -> l
     return renamed
 
 
+async def _require_none_left(tx: Transaction, root: Root, deletion_id: str, empty: Iterable[Edge]) -> None:
+    """Refuse where a live row hangs on a marked one by a foreign key that had none.
+
+    The marked rows are locked now: whoever made a child of one of them has committed, and this statement sees it.
+    """
+    looked_at = {edge.name for edge in empty} & {edge.name for edge in _filled_meanwhile(root.table)}
+    if not looked_at:
+        return
+    switches = {_switch(edge): edge.name in looked_at for edge in _filled_meanwhile(root.table)}
+    if await tx.fetch_count(_COUNT_LEFT[root.type], deletion_id=deletion_id, **switches):
+        raise SerializationError("a row was made beneath at the same moment; try again", retry_after_seconds=1)
+
+
+def _filled_meanwhile(root: Table) -> list[Edge]:
+    """The foreign keys beneath a locked root to which a row can still come.
+
+    None can come to the root itself; but its children by a second foreign key may have been counted by the first.
+    """
+    closure = closure_of(root)
+    return [
+        edge for edge in _edges_beneath(root) if not (edge.parent is root and edge is closure.edges_into(edge.child)[0])
+    ]
+
+
+@cache
 def _edges_beneath(root: Table) -> list[Edge]:
     closure = closure_of(root)
     soft = [table for table in closure.tables if policy_of(table).deletion is Deletion.SOFT]
@@ -257,10 +300,27 @@ def _marking_root(root_type: str) -> Command:
 
 def _marking(edge: Edge) -> Command:
     # A join, because MariaDB would run a subquery of an UPDATE once for each row of the whole table.
-    hanging = (edge.column == edge.key, edge.parent.c.deletion_id == _deletion_id, live(edge.child))
+    hanging = [edge.column == edge.key, edge.parent.c.deletion_id == _deletion_id, live(edge.child)]
+    if "deletion_protected" in edge.child.c:
+        # Somebody protected it after it was counted: that fewer rows were marked tells.
+        hanging.append(not_(edge.child.c.deletion_protected))
     command = update(edge.child).where(*hanging).values(_mark_of(edge.child))
     quicker = {"postgresql": command.values(_indexed_as_they_are(edge.child))}
     return Command(f"deletions.mark({edge.name})", command, by_dialect=quicker, heavy=True)
+
+
+def _counting_left(root_type: str) -> Query[Count]:
+    ways = []
+    for edge in _filled_meanwhile(GRAPH.root_types[root_type]):
+        hanging = (edge.column == edge.key, edge.parent.c.deletion_id == _deletion_id, live(edge.child))
+        is_looked_at = bindparam(_switch(edge), type_=Boolean())
+        ways.append(and_(is_looked_at, exists().select_from(edge.parent, edge.child).where(*hanging)))
+    left = select(case((or_(*ways), literal_column("1")), else_=literal_column("0")).label("value"))
+    return Query(f"deletions.count_left(of_{root_type.replace('-', '_')})", left, Count)
+
+
+def _switch(edge: Edge) -> str:
+    return f"looks_at_{edge.name.replace('.', '_')}"
 
 
 def _unmarking(table: Table) -> Command:
@@ -332,6 +392,9 @@ def _mark_of(table: Table) -> dict[str, Any]:
 
 _MARKING_ROOT = {root_type: _marking_root(root_type) for root_type in GRAPH.root_types}
 _MARKING = {edge.name: _marking(edge) for edge in _soft_edges()}
+_COUNT_LEFT = {
+    root_type: _counting_left(root_type) for root_type, table in GRAPH.root_types.items() if _filled_meanwhile(table)
+}
 _UNMARKING = {table.name: _unmarking(table) for table in GRAPH.soft_tables}
 _PARENTS_OUTSIDE = {edge.name: _parents_outside(edge) for edge in _soft_edges()}
 _TAKEN = {unique.name: _taken(unique) for table in GRAPH.soft_tables for unique in _live_uniques(table)}

@@ -15,6 +15,8 @@ from holdfast.db.tables.base import (
 from holdfast.db.types import Key, Timestamp, Words
 
 WORKLOAD_STATUSES = ("Pending", "Running", "Succeeded", "Failed", "Unknown")
+# These take GPUs of the project's quota (spec: behaviour.md, Course workloads).
+STATUSES_HOLDING_GPUS = ("Pending", "Running")
 
 course_workloads = define_table(
     "course_workloads",

@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 
 from holdfast.db.engines.base import Transaction
-from holdfast.db.lifecycle.plan import Root
+from holdfast.db.lifecycle.plan import Numbers, Root
+from holdfast.db.tables import course_workloads, image_allow_list, user_group
+from holdfast.db.tables.base import policy_of
 from holdfast.features.deletions import queries
 from holdfast.features.deletions.types import CountedItem, Decision, Item
 
@@ -11,26 +13,27 @@ from holdfast.features.deletions.types import CountedItem, Decision, Item
 HANDED_OVER = frozenset({"enabled-rules", "last-admin"})
 
 
-async def find_decisions(tx: Transaction, root: Root) -> list[Decision]:
-    """The decisions that a deletion of `root` needs, now."""
+async def find_decisions(tx: Transaction, root: Root, numbers: Numbers) -> list[Decision]:
+    """The decisions that a deletion of `root` with these numbers needs; what nothing asks about is not looked for."""
     found: list[Decision] = []
-    if root.type == "user":
+    if root.type == "user" and image_allow_list.name in numbers.asking:
         rules = await tx.fetch_all(queries.ENABLED_RULES, **root.parameters)
         found += _decision("enabled-rules", "image", rules, "{count} enabled {rule} of the allow list would go")
-    if root.type in queries.LAST_ADMIN:
+    if root.type in queries.LAST_ADMIN and user_group.name in numbers.asking:
         groups = await tx.fetch_all(queries.LAST_ADMIN[root.type], **root.parameters)
         found += _decision("last-admin", "group", groups, "{count} {group} would be left without an admin")
-    for query in queries.RUNNING_WORKLOADS.get(root.type, ()):
+    for query in queries.RUNNING_WORKLOADS.get(root.type, ()) if course_workloads.name in numbers.asking else ():
         workloads = await tx.fetch_all(query, **root.parameters)
         found += _decision("running-workloads", "workload", workloads, "{count} {workload} pending or running would go")
     return found
 
 
-async def find_protected(tx: Transaction, root: Root) -> list[Item]:
+async def find_protected(tx: Transaction, root: Root, numbers: Numbers) -> list[Item]:
     """The first protected things that would go."""
     found: list[Item] = []
-    for noun, query in queries.PROTECTED[root.type]:
-        found += _items(noun, await tx.fetch_all(query, **root.parameters))
+    for table, query in queries.PROTECTED[root.type]:
+        if table.name in numbers.protected:
+            found += _items(policy_of(table).audited_as or table.name, await tx.fetch_all(query, **root.parameters))
     return found[: queries.MOST_NAMED]
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from holdfast.db.engines.base import Transaction
 from holdfast.db.lifecycle.graph import GRAPH, Edge
-from holdfast.db.lifecycle.plan import Numbers, Root, count_deletion
+from holdfast.db.lifecycle.plan import Numbers, Root
 from holdfast.db.tables.base import policy_of
 from holdfast.features.deletions.decisions import find_decisions, find_protected
 from holdfast.features.deletions.types import Decision, DeletionPlan, Item, PlanNode, RootAccess
@@ -21,10 +21,9 @@ from holdfast.features.deletions.types import Decision, DeletionPlan, Item, Plan
 _SIGNATURE_BYTES = 24
 
 
-async def make_plan(tx: Transaction, root: Root, found: RootAccess, plan_key: bytes) -> DeletionPlan:
-    """The plan of a deletion of `root`, of which `found` tells the name."""
-    numbers = await count_deletion(tx, root)
-    decisions = await find_decisions(tx, root)
+async def make_plan(tx: Transaction, root: Root, found: RootAccess, numbers: Numbers, plan_key: bytes) -> DeletionPlan:
+    """The plan of a deletion of `root`, of which `found` tells the name, with its numbers as just counted."""
+    decisions = await find_decisions(tx, root, numbers)
     return DeletionPlan(
         token=_token(root, numbers, decisions, plan_key),
         root=Item(type=root.type, id=root.id_text, label=found.label),
@@ -33,7 +32,7 @@ async def make_plan(tx: Transaction, root: Root, found: RootAccess, plan_key: by
         already_deleted=numbers.already_deleted,
         at_purge=numbers.at_purge,
         decisions=decisions,
-        protected=await find_protected(tx, root),
+        protected=await find_protected(tx, root, numbers),
         tree=PlanNode(root.type, found.label, 1, _Tree(numbers.by_edge).beneath(root.table)),
     )
 

@@ -1,7 +1,5 @@
 """The statements of deletions: their rows, what must be decided first, and what stands against them."""
 
-from functools import reduce
-from operator import add
 from typing import Any
 
 from sqlalchemy import (
@@ -40,6 +38,7 @@ from holdfast.db.tables import (
     users,
 )
 from holdfast.db.tables.groups import SUPER_GROUP_ID
+from holdfast.db.tables.workloads import STATUSES_HOLDING_GPUS
 from holdfast.features.deletions.types import (
     CountedItem,
     DeletionRow,
@@ -49,7 +48,6 @@ from holdfast.features.deletions.types import (
     ReturningFile,
     RowId,
 )
-from holdfast.features.workloads.types import STATUSES_HOLDING_GPUS
 
 # How many things a decision, or an error, names.
 MOST_NAMED = 20
@@ -267,11 +265,11 @@ LOCK_ADMINISTERED: dict[str, Query[RowId]] = {
 }
 
 _LABELS = {users: users.c.username, group_list: group_list.c.group_name, project_list: project_list.c.project_name}
-# By type of root: for each table with the flag, its protected rows that would go, under the type of these.
-PROTECTED: dict[str, list[tuple[str, Query[CountedItem]]]] = {
+# By type of root: for each table with the flag, its protected rows that would go.
+PROTECTED: dict[str, list[tuple[Table, Query[CountedItem]]]] = {
     root_type: [
         (
-            table.info["policy"].audited_as,
+            table,
             Query(
                 f"deletions.protected(of_{_word(root_type)},{table.name})",
                 _first_items(found.where(table.c.deletion_protected), next(iter(table.primary_key))),
@@ -284,24 +282,6 @@ PROTECTED: dict[str, list[tuple[str, Query[CountedItem]]]] = {
     ]
     for root_type, root in GRAPH.root_types.items()
 }
-
-# What was marked although it is protected: somebody protected it after it was asked for.
-COUNT_PROTECTED_MARKED = Query(
-    "deletions.count_protected_marked",
-    select(
-        reduce(
-            add,
-            (
-                select(func.count())
-                .select_from(table)
-                .where(table.c.deletion_id == _deletion_id, table.c.deletion_protected)
-                .scalar_subquery()
-                for table in _LABELS
-            ),
-        ).label("value")
-    ),
-    Count,
-)
 
 # The live projects to which a deletion's workloads would come back. They are locked, in order, as an admission does.
 LOCK_PROJECTS_OF_WORKLOADS = Query(

@@ -16,7 +16,7 @@ from holdfast.db.engines.base import Transaction
 from holdfast.db.errors import SerializationError, StatementTimeoutError
 from holdfast.db.lifecycle import trash
 from holdfast.db.lifecycle.graph import GRAPH
-from holdfast.db.lifecycle.plan import Root, lock_root, root_of
+from holdfast.db.lifecycle.plan import Root, count_deletion, lock_root, root_of
 from holdfast.db.statements import Query
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
@@ -61,7 +61,7 @@ async def plan_deletion(tx: Transaction, actor: Actor, type: str, id: str, *, pl
     root = root_of(type, id)
     found = await get_root(tx, actor, root)
     await require_deletable(tx, root, found, is_locked=False)
-    return await make_plan(tx, root, found, plan_key)
+    return await make_plan(tx, root, found, await count_deletion(tx, root), plan_key)
 
 
 async def delete(
@@ -154,15 +154,16 @@ async def _delete(
     tx: Transaction, actor: Actor, root: Root, wish: Wish, *, plan_key: bytes, kept_days: int, clock: Clock
 ) -> Deleted:
     found = await _lock(tx, actor, root, wish)
-    plan = await make_plan(tx, root, found, plan_key)
+    numbers = await count_deletion(tx, root)
+    plan = await make_plan(tx, root, found, numbers, plan_key)
     _require_consent(plan, wish)
     if wish.hand_over_to is not None:
         await _hand_over(tx, actor, root, wish.hand_over_to, clock)
-        plan = await make_plan(tx, root, found, plan_key)
+        numbers = await count_deletion(tx, root)
+        plan = await make_plan(tx, root, found, numbers, plan_key)
     deletion_id = new_long_id()
-    counts = await trash.mark(tx, root, deletion_id, clock())
-    is_protected = await tx.fetch_count(queries.COUNT_PROTECTED_MARKED, deletion_id=deletion_id)
-    if counts != plan.counts or is_protected:
+    counts = await trash.mark(tx, root, deletion_id, clock(), by_edge=numbers.by_edge)
+    if counts != plan.counts:
         # Somebody made, removed or protected a row beneath since it was counted: counted again, the plan tells.
         raise SerializationError("what would go changed at the same moment; try again", retry_after_seconds=1)
     await _record(tx, actor, plan, found, deletion_id, reason=wish.reason, kept_days=kept_days, clock=clock)

@@ -1,8 +1,9 @@
 """Who may do what with a workload, and what may become of it (spec: behaviour.md, Roles and Course workloads)."""
 
 from holdfast.core.actor import Actor
+from holdfast.db.tables.workloads import STATUSES_HOLDING_GPUS
 from holdfast.features.groups.policy import is_staff
-from holdfast.features.workloads.types import STATUSES_HOLDING_GPUS, WorkloadAccess
+from holdfast.features.workloads.types import WorkloadAccess
 
 FINISHED = frozenset({"Succeeded", "Failed"})
 

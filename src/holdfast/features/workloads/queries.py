@@ -14,8 +14,9 @@ from holdfast.db.statements import (
     new_value,
 )
 from holdfast.db.tables import course_workloads, project_list, users
+from holdfast.db.tables.workloads import STATUSES_HOLDING_GPUS
 from holdfast.features.groups.queries import groups_of_actor, role_of_actor
-from holdfast.features.workloads.types import STATUSES_HOLDING_GPUS, Workload, WorkloadAccess
+from holdfast.features.workloads.types import Workload, WorkloadAccess
 
 _workload_id = bindparam("workload_id", type_=course_workloads.c.id.type)
 _project_id = bindparam("project_id", type_=course_workloads.c.project_id.type)

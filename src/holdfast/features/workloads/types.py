@@ -6,9 +6,6 @@ import msgspec
 
 from holdfast.db.include_deleted import Deletable
 
-# These take GPUs of the project's quota (spec: behaviour.md, Course workloads).
-STATUSES_HOLDING_GPUS = ("Pending", "Running")
-
 
 class Workload(Deletable, frozen=True):
     """A workload with the names of its owner and project. `has_gpu` says whether it asks for any GPU."""
