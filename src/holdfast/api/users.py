@@ -131,12 +131,13 @@ async def create_user(request: ApiRequest, data: JSONBody[CreateUser]) -> Respon
     """With an Idempotency-Key a repeated request gets the answer again without a generated password."""
     if not _has_token(request):
         return await _register(request, data)
-    await _door.prepare(request, _require_super_admin)
     first_password: str | UnsetType = UNSET
     if data.password is None:
+        # Its hash costs no more than to ask first whether the caller may; the change itself asks.
         first_password = passwords.new_first_password()
         (hashed,) = await passwords.hash_first_passwords([first_password])
     else:
+        await _door.prepare(request, _require_super_admin)
         hashed = await passwords.hash_password(data.password)
 
     async def work(tx: Transaction, actor: Actor) -> CreatedUser:

@@ -1,6 +1,7 @@
 """Passwords: what they cost, and that every kind of stored hash is verified alike."""
 
 import time
+from collections import Counter
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
@@ -47,6 +48,11 @@ async def test_the_length_of_a_password_counts_in_characters() -> None:
 async def test_first_passwords_are_all_different_and_hashed_in_seconds() -> None:
     made = [passwords.new_first_password() for _ in range(2000)]
     assert len(set(made)) == 2000
+    assert {len(password) for password in made} == {29}
+    # Each of the 32 letters is as likely as any other: of 50,000 about 1,560, give or take 40.
+    counts = Counter("".join(made).replace("-", ""))
+    assert len(counts) == 32
+    assert all(1250 < count < 1900 for count in counts.values())
     started = time.perf_counter()
     hashes = await passwords.hash_first_passwords(made)
     assert time.perf_counter() - started < 30
