@@ -14,6 +14,7 @@ from holdfast.db.statements import (
     live,
     locked_as_parent,
     new_value,
+    not_by_index,
     parameters_for,
 )
 from holdfast.db.tables import group_list, sign_in_failures, tokens, user_group, users
@@ -95,7 +96,7 @@ _theirs = user_group.alias("their_membership")
 
 def _administered(*more: ColumnElement[bool]) -> ColumnElement[bool]:
     """Users in a group that `actor_id` is admin of."""
-    own = select(_own.c.g_id).where(_own.c.u_id == _actor_id, _own.c.role == "admin", live(_own))
+    own = select(_own.c.g_id).where(_own.c.u_id == _actor_id, not_by_index(_own.c.role) == "admin", live(_own))
     members = select(_theirs.c.u_id).where(_theirs.c.g_id.in_(own.scalar_subquery()), live(_theirs), *more)
     return users.c.u_id.in_(members.scalar_subquery())
 
@@ -136,7 +137,7 @@ USERS = Listing(
 _OWN_ADMIN_ROLES = (
     select(func.count().label("value"))
     .select_from(user_group)
-    .where(user_group.c.u_id == _actor_id, user_group.c.role == "admin", live(user_group))
+    .where(user_group.c.u_id == _actor_id, not_by_index(user_group.c.role) == "admin", live(user_group))
 )
 COUNT_ADMINISTERED_GROUPS = Query("accounts.count_administered_groups", _OWN_ADMIN_ROLES, Count)
 COUNT_ADMINISTERED_GROUP = Query(

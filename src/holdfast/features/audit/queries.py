@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, bindparam, insert, select
 
 from holdfast.db.listing import Listing
-from holdfast.db.statements import Command, count_of, live, parameters_for
+from holdfast.db.statements import Command, count_of, live, not_by_index, parameters_for
 from holdfast.db.tables import audit_logs, user_group
 from holdfast.features.audit.types import AuditEntry
 
@@ -31,7 +31,7 @@ INSERT_ENTRY = Command(
 
 _administered_groups = select(user_group.c.g_id).where(
     user_group.c.u_id == bindparam("actor_id", type_=user_group.c.u_id.type),
-    user_group.c.role == "admin",
+    not_by_index(user_group.c.role) == "admin",
     live(user_group),
 )
 

@@ -129,6 +129,9 @@ MEMBERS_OF_GROUPS = Query(
     MemberName,
 )
 
+# Of one group, or of one user: most members of all groups have the same role.
+_has_role = not_by_index(user_group.c.role) == bindparam("role", type_=user_group.c.role.type)
+
 _MEMBER = (
     select(
         user_group.c.u_id,
@@ -151,7 +154,7 @@ MEMBERS = Listing(
     row_id=user_group.c.u_id,
     sorts={"username": users.c.username, "created_at": user_group.c.created_at},
     default_sort="username",
-    filters={"role": user_group.c.role == bindparam("role", type_=user_group.c.role.type)},
+    filters={"role": _has_role},
     search=or_(contains_text(users.c.username, "q"), contains_text(users.c.full_name, "q")),
 )
 
@@ -198,7 +201,7 @@ USER_GROUPS = Listing(
     row_id=group_list.c.g_id,
     sorts={"group_name": group_list.c.group_name, "created_at": user_group.c.created_at},
     default_sort="group_name",
-    filters={"role": user_group.c.role == bindparam("role", type_=user_group.c.role.type)},
+    filters={"role": _has_role},
     scopes={"all": None, "administered": user_group.c.g_id.in_(_administered)},
     search=contains_text(group_list.c.group_name, "q"),
 )
