@@ -1,4 +1,4 @@
-"""SQLite's own: what ANALYZE leaves behind must not make each statement dearer."""
+"""SQLite's own: what ANALYZE leaves behind must not make each statement dearer, and what runs in the event loop."""
 
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
@@ -6,11 +6,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import String, column, func, insert, select, table
 
+import holdfast.db.engines.sqlite
 from holdfast.db.engines.base import Database
 from holdfast.db.engines.sqlite import SqliteDatabase, connect
 from holdfast.db.pool import PoolSettings
 from holdfast.db.sqlite_driver import sqlite3
+from holdfast.db.statements import Command, Count, Query
+
+_forms = table("forms", column("f_id", String()), column("status", String()))
+_others = _forms.alias("others")
+_HEAVY_AND_SHORT = Query(
+    "tests.count_heavy", select(func.count().label("value")).select_from(_forms), Count, heavy=True
+)
+_HEAVY_AND_LONG = Query(
+    "tests.count_heavy_pairs",
+    select(func.count().label("value")).join_from(_forms, _others, _forms.c.status == _others.c.status),
+    Count,
+    heavy=True,
+)
+_HEAVY_INSERT = Command("tests.insert_heavy", insert(_forms).values(f_id="new", status="late"), heavy=True)
 
 
 @pytest.fixture
@@ -90,3 +106,50 @@ async def test_samples_that_cannot_be_let_go_now_do_not_stop_a_start(path: Path)
         async with _started(path) as database, database.read() as tx:
             assert await tx.fetch_text("SELECT count(*) FROM forms") == [(1000,)]
         other.execute("ROLLBACK")
+
+
+@pytest.fixture
+def threaded(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """What went to a thread."""
+    went: list[object] = []
+    in_thread = holdfast.db.engines.sqlite._in_thread
+
+    async def note(thread: Any, work: Any) -> Any:
+        went.append(work)
+        return await in_thread(thread, work)
+
+    monkeypatch.setattr(holdfast.db.engines.sqlite, "_in_thread", note)
+    return went
+
+
+async def test_a_heavy_query_goes_to_a_thread_only_where_it_takes_long(path: Path, threaded: list[object]) -> None:
+    async with _started(path) as database, database.read() as tx:
+        # A statement that ran before may be looked at sooner: that alone must not break it off.
+        for _ in range(50):
+            assert await tx.fetch_count(_HEAVY_AND_SHORT) == 1000
+        assert threaded == []
+        assert await tx.fetch_count(_HEAVY_AND_LONG) == 900**2 + 100**2
+        assert len(threaded) == 1
+
+
+async def test_a_query_that_is_broken_off_undoes_nothing_that_its_transaction_wrote(
+    path: Path, threaded: list[object]
+) -> None:
+    async with _started(path) as database:
+        async with database.write() as tx:
+            await tx.execute(_HEAVY_INSERT)
+            assert await tx.fetch_count(_HEAVY_AND_LONG) == 900**2 + 100**2 + 1
+            # The insert, too.
+            assert len(threaded) == 2
+        async with database.read() as tx:
+            assert await tx.fetch_count(_HEAVY_AND_SHORT) == 1001
+
+
+async def test_a_heavy_command_of_few_rows_stays_in_the_loop(path: Path, threaded: list[object]) -> None:
+    async with _started(path) as database:
+        async with database.write() as tx:
+            tx.expect_few_rows()
+            assert await tx.execute(_HEAVY_INSERT) == 1
+            assert threaded == []
+        async with database.read() as tx:
+            assert await tx.fetch_count(_HEAVY_AND_SHORT) == 1001

@@ -46,7 +46,7 @@ _ROOT = ("deletions.find_*_include_deleted",)
     status_code=200,
     summary="Delete a user (super administrators, and the users themselves)",
     opt=budget(
-        39,
+        38,
         repeated=(
             "audit.insert_entry",
             "deletions.count_user",
@@ -76,7 +76,7 @@ async def delete_user(
     "/groups/{g_id:str}",
     status_code=200,
     summary="Delete a group with its projects (admins of the group)",
-    opt=budget(18, repeated=_ROOT),
+    opt=budget(17, repeated=_ROOT),
 )
 async def delete_group(
     request: ApiRequest, g_id: PathId, plan: PlanToken = None, take_along: TakeAlong = False, reason: Reason = None
@@ -88,7 +88,7 @@ async def delete_group(
     "/groups/{g_id:str}/members/{u_id:str}",
     status_code=200,
     summary="Remove a member, or leave a group",
-    opt=budget(12, repeated=_ROOT),
+    opt=budget(11, repeated=_ROOT),
 )
 async def remove_member(
     request: ApiRequest,
@@ -105,7 +105,7 @@ async def remove_member(
     "/projects/{p_id:str}",
     status_code=200,
     summary="Delete a project with all in it (admins of its group)",
-    opt=budget(16, repeated=_ROOT),
+    opt=budget(15, repeated=_ROOT),
 )
 async def delete_project(
     request: ApiRequest, p_id: PathId, plan: PlanToken = None, take_along: TakeAlong = False, reason: Reason = None
@@ -117,7 +117,7 @@ async def delete_project(
     "/config-files/{cf_id:str}",
     status_code=200,
     summary="Delete a config file with its resources",
-    opt=budget(9, repeated=_ROOT),
+    opt=budget(8, repeated=_ROOT),
 )
 async def delete_config_file(
     request: ApiRequest, cf_id: PathId, plan: PlanToken = None, take_along: TakeAlong = False, reason: Reason = None
@@ -129,7 +129,7 @@ async def delete_config_file(
     "/forms/{form_id:str}",
     status_code=200,
     summary="Delete a form with its messages",
-    opt=budget(9, repeated=_ROOT),
+    opt=budget(8, repeated=_ROOT),
 )
 async def delete_form(
     request: ApiRequest, form_id: PathId, plan: PlanToken = None, take_along: TakeAlong = False, reason: Reason = None
@@ -141,7 +141,7 @@ async def delete_form(
     "/forms/{form_id:str}/messages/{message_id:str}",
     status_code=200,
     summary="Delete a message",
-    opt=budget(8, repeated=_ROOT),
+    opt=budget(7, repeated=_ROOT),
 )
 async def delete_message(
     request: ApiRequest,
@@ -159,7 +159,7 @@ async def delete_message(
     "/image-requests/{request_id:str}",
     status_code=200,
     summary="Delete an image request",
-    opt=budget(8, repeated=_ROOT),
+    opt=budget(7, repeated=_ROOT),
 )
 async def delete_image_request(
     request: ApiRequest,
@@ -175,7 +175,7 @@ async def delete_image_request(
     "/images/{image_id:str}",
     status_code=200,
     summary="Delete a rule of the allow list",
-    opt=budget(8, repeated=_ROOT),
+    opt=budget(7, repeated=_ROOT),
 )
 async def delete_image(
     request: ApiRequest, image_id: PathId, plan: PlanToken = None, take_along: TakeAlong = False, reason: Reason = None
@@ -187,7 +187,7 @@ async def delete_image(
     "/repositories/{repository_id:str}",
     status_code=200,
     summary="Delete a repository with its tags and rules",
-    opt=budget(12, repeated=_ROOT),
+    opt=budget(11, repeated=_ROOT),
 )
 async def delete_repository(
     request: ApiRequest,
@@ -203,7 +203,7 @@ async def delete_repository(
     "/repositories/{repository_id:str}/tags/{tag_id:str}",
     status_code=200,
     summary="Delete a tag with its rules",
-    opt=budget(10, repeated=_ROOT),
+    opt=budget(9, repeated=_ROOT),
 )
 async def delete_tag(
     request: ApiRequest,
@@ -221,7 +221,7 @@ async def delete_tag(
     "/workloads/{workload_id:str}",
     status_code=200,
     summary="Delete a workload",
-    opt=budget(9, repeated=_ROOT),
+    opt=budget(8, repeated=_ROOT),
 )
 async def delete_workload(
     request: ApiRequest,

@@ -37,6 +37,8 @@ class Transaction(ABC):
     """One open transaction (or, for reading, one borrowed connection), running named statements."""
 
     dialect_name: ClassVar[str]
+    # Whether nobody else writes until a transaction that writes ends, so that what it has read stays true.
+    writes_alone: ClassVar[bool] = False
 
     def __init__(self, slow_seconds: float) -> None:
         self._slow_seconds = slow_seconds
@@ -196,6 +198,10 @@ class Transaction(ABC):
     @abstractmethod
     async def allow_long_statements(self) -> None:
         """From now on each statement may take as long as one of a deletion may (`deletion_timeout_seconds`)."""
+
+    def expect_few_rows(self) -> None:
+        """From now on no command changes more than some hundred rows: on SQLite the heavy ones stay in the loop."""
+        return
 
     @abstractmethod
     async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:

@@ -78,6 +78,7 @@ _LOST = {
     2013,
     2055,
 }
+_COMPOUND = "BEGIN NOT ATOMIC"
 _TOOK_TOO_LONG = {1969, 3024, 1317}
 
 
@@ -115,11 +116,12 @@ class MariadbTransaction(Transaction):
             raise translated(error) from error
 
     async def _execute(self, command: Statement, compiled: CompiledStatement, arguments: list[Any]) -> int:
-        return await _run(self._connection, self._before_each + compiled.sql, arguments)
+        # SET STATEMENT takes no compound statement; those are inserts, of which none takes long.
+        prefix = "" if compiled.sql.startswith(_COMPOUND) else self._before_each
+        return await _run(self._connection, prefix + compiled.sql, arguments)
 
-    def _together(self, inserts: tuple[CompiledStatement, ...]) -> CompiledStatement | None:
-        # SET STATEMENT takes no compound statement.
-        return None if self._before_each else _together(inserts)
+    def _together(self, inserts: tuple[CompiledStatement, ...]) -> CompiledStatement:
+        return _together(inserts)
 
     async def _execute_many(self, command: Statement, compiled: CompiledStatement, arguments: list[list[Any]]) -> None:
         try:
@@ -134,7 +136,7 @@ def _together(inserts: tuple[CompiledStatement, ...]) -> CompiledStatement:
     """Several INSERTs as one compound statement, which stops at the first that fails."""
     texts = "; ".join(each.sql for each in inserts)
     name = "+".join(each.name for each in inserts)
-    return msgspec.structs.replace(inserts[-1], name=name, sql=f"BEGIN NOT ATOMIC {texts}; END")
+    return msgspec.structs.replace(inserts[-1], name=name, sql=f"{_COMPOUND} {texts}; END")
 
 
 class MariadbDatabase(ServerDatabase[Any]):

@@ -1,8 +1,9 @@
 """SQLite in this process: WAL, one writer, readers beside it, foreign keys always on.
 
 Statements run inside the event loop, because they take microseconds and a thread costs tens of them; statements
-declared `heavy` and every commit, which waits for the disk, run in a thread. Write transactions that meet are
-committed together: each is a savepoint of one database transaction, and none is answered before the disk has it.
+declared `heavy` and every commit, which waits for the disk, run in a thread. A heavy query has a millisecond or two to
+end in the loop before it goes there. Write transactions that meet are committed together: each is a savepoint of one
+database transaction, and none is answered before the disk has it.
 """
 
 import asyncio
@@ -42,17 +43,24 @@ _driver: ModuleType = sqlite3
 _UNIQUE = re.compile(r"UNIQUE constraint failed: (.+)")
 _NOT_NULL = re.compile(r"NOT NULL constraint failed: \w+\.(\w+)")
 _CHECK = re.compile(r"CHECK constraint failed: (\w+)")
+# Together a millisecond or two.
+_OPERATIONS_A_LOOK, _MOST_LOOKS = 5_000, 4
 
 
 class SqliteTransaction(Transaction):
     """Named statements on one SQLite connection."""
 
     dialect_name = "sqlite"
+    writes_alone = True
 
     def __init__(self, connection: Any, slow_seconds: float, thread: ThreadPoolExecutor) -> None:
         super().__init__(slow_seconds)
         self._connection = connection
         self._thread = thread
+        self._expects_few_rows = False
+
+    def expect_few_rows(self) -> None:
+        self._expects_few_rows = True
 
     async def allow_long_statements(self) -> None:
         """SQLite has no limit for a statement."""
@@ -63,9 +71,32 @@ class SqliteTransaction(Transaction):
         return rows
 
     async def _fetch(self, query: Statement, compiled: CompiledStatement, arguments: list[Any]) -> list[Any]:
+        if query.heavy:
+            quick: list[Any] | None = await self._run(
+                lambda: self._fetch_if_quick(compiled.sql, arguments), heavy=False
+            )
+            if quick is not None:
+                return quick
         rows: list[Any] = await self._run(
             lambda: self._connection.execute(compiled.sql, arguments).fetchall(), heavy=query.heavy
         )
+        return rows
+
+    def _fetch_if_quick(self, sql: str, arguments: list[Any]) -> list[Any] | None:
+        """The rows, or None where it was broken off because it takes longer than a thread would cost.
+
+        Breaking off a statement that only reads leaves its transaction as it is.
+        """
+        patience = _Patience()
+        self._connection.set_progress_handler(patience.is_over, _OPERATIONS_A_LOOK)
+        try:
+            rows: list[Any] = self._connection.execute(sql, arguments).fetchall()
+        except _driver.OperationalError:
+            if patience.looks > _MOST_LOOKS:
+                return None
+            raise
+        finally:
+            self._connection.set_progress_handler(None, 0)
         return rows
 
     async def _fetch_pages(
@@ -80,7 +111,8 @@ class SqliteTransaction(Transaction):
 
     async def _execute(self, command: Statement, compiled: CompiledStatement, arguments: list[Any]) -> int:
         matched: int = await self._run(
-            lambda: self._connection.execute(compiled.sql, arguments).rowcount, heavy=command.heavy
+            lambda: self._connection.execute(compiled.sql, arguments).rowcount,
+            heavy=command.heavy and not self._expects_few_rows,
         )
         return matched
 
@@ -96,6 +128,19 @@ class SqliteTransaction(Transaction):
             return work()
         except (_driver.Error, OverflowError, UnicodeEncodeError) as error:
             raise translated(error) from error
+
+
+class _Patience:
+    """SQLite asks it every so many operations of its machine; a statement that ran before may be asked at once."""
+
+    __slots__ = ("looks",)
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def is_over(self) -> bool:
+        self.looks += 1
+        return self.looks > _MOST_LOOKS
 
 
 class SqliteDatabase(Database):

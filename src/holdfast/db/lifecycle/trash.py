@@ -41,6 +41,9 @@ from holdfast.db.tables import config_files, deletions, users
 from holdfast.db.tables.base import Deletion, policy_of
 from holdfast.db.types import Timestamp, Words
 
+# So many are marked in a millisecond or two.
+_FEW_ROWS = 200
+
 
 class Conflict(msgspec.Struct, frozen=True):
     """Why a deletion cannot be restored as it is.
@@ -103,6 +106,8 @@ async def mark(
     """
     counts: dict[str, int] = {}
     empty: list[Edge] = []
+    if by_edge is not None and sum(by_edge.values()) <= _FEW_ROWS:
+        tx.expect_few_rows()
     marked = await tx.execute(_MARKING_ROOT[root.type], deletion_id=deletion_id, deleted_at=now, **root.parameters)
     if marked:
         counts[root.table.name] = marked
