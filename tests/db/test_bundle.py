@@ -26,7 +26,7 @@ from holdfast.db.lifecycle.deletion_closure import BUNDLED
 from holdfast.db.lifecycle.recover import check_recovery
 from holdfast.db.lifecycle.row_format import format_of
 from holdfast.db.lifecycle.upgrades import FIRST_REVISION, UPGRADES, steps_between
-from holdfast.db.migrate import known_revisions
+from holdfast.db.migrations.files import known_revisions
 from tests.db.deleting import NOON, Course, delete, make_course
 from tests.db.snapshots import Snapshot, read_rows
 

@@ -4,13 +4,16 @@ import asyncio
 import sys
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from holdfast.db.address import DatabaseAddress, parse_address
 from holdfast.db.errors import SchemaDriftError
 from holdfast.db.migrate import check_schema, downgrade, migrate, schema_status
+from holdfast.db.migrations import files
 from holdfast.db.sqlite_driver import sqlite3
 from holdfast.db.tables import metadata
 from holdfast.db.tables.views import VIEWS
@@ -22,6 +25,19 @@ _MIGRATE_IN_ANOTHER_PROCESS = (
     "import asyncio, sys; from holdfast.db.address import parse_address; from holdfast.db.migrate import migrate;"
     " print(asyncio.run(migrate(parse_address(sys.argv[1]))).current)"
 )
+_LOADED_BY_A_WARM_START = """
+import asyncio, sys
+from pathlib import Path
+from holdfast.app import create_app
+from holdfast.db.address import parse_address
+from holdfast.db.migrate import check_schema, migrate
+from holdfast.settings import load_settings
+address = parse_address(sys.argv[1])
+asyncio.run(migrate(address))
+asyncio.run(check_schema(address))
+create_app(load_settings({"HOLDFAST_DATABASE_URL": sys.argv[1], "HOLDFAST_DATA_DIR": sys.argv[2]}))
+print(*sorted({"alembic", "asyncmy", "asyncpg", "mako", "pysqlite3", "sqlalchemy.orm"} & set(sys.modules)))
+"""
 
 
 @pytest.fixture
@@ -102,6 +118,25 @@ async def test_a_migration_waits_for_a_process_that_writes_to_the_new_file(empty
         writer.execute("COMMIT")
     assert pending
     assert not (await migration).pending
+
+
+def test_the_files_of_the_migrations_are_those_that_alembic_runs() -> None:
+    script = ScriptDirectory(str(Path(files.__file__).parent))
+    assert files.known_revisions() == [each.revision for each in script.walk_revisions()][::-1]
+
+
+async def test_a_start_with_nothing_to_migrate_loads_one_driver_and_no_alembic(
+    empty: DatabaseAddress, empty_url: str, tmp_path: Path
+) -> None:
+    await migrate(empty)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _LOADED_BY_A_WARM_START, empty_url, str(tmp_path), stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    loaded = set(out.decode().split()) - {"pysqlite3"}
+    # SQLAlchemy's connection to a server needs its other half.
+    expected = {"postgresql": {"asyncpg", "sqlalchemy.orm"}, "mariadb": {"asyncmy", "sqlalchemy.orm"}}
+    assert (process.returncode, loaded) == (0, expected.get(empty.dialect_name, set()))
 
 
 async def test_an_empty_database_is_refused_with_what_to_run(empty: DatabaseAddress) -> None:

@@ -17,7 +17,7 @@ from holdfast.core.clock import utc_now
 from holdfast.db.engines.base import Database
 from holdfast.db.lifecycle.graph import GRAPH, Rule
 from holdfast.db.lifecycle.procedures.writing import ENGINES, write_procedures
-from holdfast.db.migrations.ops import newest_procedures
+from holdfast.db.migrations.files import newest_procedures
 from holdfast.db.tables import audit_archives, audit_logs, form_messages
 from holdfast.db.tables.base import Deletion, policy_of
 from tests.db.live import other_connection

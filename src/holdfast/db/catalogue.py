@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Connection, ForeignKeyConstraint, Index, Table, UniqueConstraint, inspect, text
 from sqlalchemy.engine.reflection import Inspector
 
-from holdfast.db.migrations.ops import newest_procedures
+from holdfast.db.migrations.files import newest_procedures
 from holdfast.db.tables import metadata
 from holdfast.db.tables.views import VIEWS
 

@@ -4,27 +4,21 @@ Two migrations never run at once: each takes a lock of the server (SQLite: of th
 """
 
 import asyncio
+import importlib
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import msgspec
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, create_engine, event, text
+from sqlalchemy import URL, Connection, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from holdfast.db.address import DatabaseAddress
 from holdfast.db.catalogue import find_drift, find_wrong_procedures
-from holdfast.db.engines import mariadb, postgresql
 from holdfast.db.errors import ConnectionLostError, DatabaseError, SchemaDriftError
+from holdfast.db.migrations.files import known_revisions
 from holdfast.db.sqlite_driver import sqlite3
 
 Result = TypeVar("Result")
@@ -60,12 +54,6 @@ async def schema_status(address: DatabaseAddress) -> SchemaStatus:
     return await _on_database(address, _status)
 
 
-def known_revisions() -> list[str]:
-    """The revisions that this version knows, oldest first."""
-    script = ScriptDirectory(str(Path(__file__).parent / "migrations"))
-    return [migration.revision for migration in script.walk_revisions()][::-1]
-
-
 async def check_schema(address: DatabaseAddress) -> None:
     """Refuse a database whose revision or live catalogue is not what this version needs, with the names."""
     status, findings = await _on_database(address, lambda connection: (_status(connection), find_drift(connection)))
@@ -90,7 +78,8 @@ async def _on_database(
         async with _server_connection(address) as connection:
             if locked:
                 await connection.run_sync(_lock_server)
-            return await connection.run_sync(work)
+            done: Result = await connection.run_sync(work)
+            return done
     except (DBAPIError, OSError) as error:
         raise _unusable(address, error) from error
 
@@ -132,34 +121,11 @@ def _use_write_ahead_log(driver_connection: Any) -> None:
             return
 
 
-async def _connect(engine: AsyncEngine, address: DatabaseAddress) -> AsyncConnection:
-    try:
-        return await engine.connect()
-    except (DBAPIError, OSError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise ConnectionLostError(f"{address.shown} cannot be reached: {cause}") from error
-
-
-def _server_engine(address: DatabaseAddress) -> AsyncEngine:
-    # The drivers read the address themselves, as they do for the server: SQLAlchemy knows fewer of their options.
-    if address.dialect_name == "postgresql":
-        url, connect = "postgresql+asyncpg://", partial(postgresql.open_connection, address.dsn)
-    else:
-        url, connect = "mariadb+asyncmy://", partial(mariadb.open_connection, address.connect_arguments)
-    return create_async_engine(url, async_creator=connect, poolclass=NullPool)
-
-
-@asynccontextmanager
-async def _server_connection(address: DatabaseAddress) -> AsyncIterator[AsyncConnection]:
-    engine = _server_engine(address)
-    try:
-        connection = await _connect(engine, address)
-        try:
-            yield connection
-        finally:
-            await connection.close()
-    finally:
-        await engine.dispose()
+def _server_connection(address: DatabaseAddress) -> AbstractAsyncContextManager[Any]:
+    opened: AbstractAsyncContextManager[Any] = importlib.import_module(
+        "holdfast.db.server_connection"
+    ).server_connection(address)
+    return opened
 
 
 def _lock_server(connection: Connection) -> None:
@@ -177,11 +143,12 @@ def _lock_server(connection: Connection) -> None:
 
 
 def _upgrade(connection: Connection, revision: str) -> SchemaStatus:
-    _status(connection)  # refuses a database of a newer version
+    status = _status(connection)  # refuses a database of a newer version
     connection.commit()
-    command.upgrade(_config(connection), revision)
-    connection.commit()
-    status = _status(connection)
+    if status.pending or revision != "head":
+        _migrations().upgrade(connection, revision)
+        connection.commit()
+        status = _status(connection)
     made_anew = [] if status.pending else _repair_procedures(connection)
     connection.commit()
     return msgspec.structs.replace(status, made_anew=made_anew)
@@ -212,30 +179,32 @@ def _signatures(connection: Connection, name: str) -> list[str]:
 
 
 def _downgrade(connection: Connection, revision: str) -> SchemaStatus:
-    command.downgrade(_config(connection), revision)
+    _migrations().downgrade(connection, revision)
     connection.commit()
     return _status(connection)
 
 
 def _status(connection: Connection) -> SchemaStatus:
-    script = ScriptDirectory.from_config(_config(connection))
-    current = MigrationContext.configure(connection).get_current_revision()
-    head = script.get_current_head() or ""
-    known = [migration.revision for migration in script.walk_revisions()]
+    known = known_revisions()
+    current = _current_revision(connection)
     if current is not None and current not in known:
         raise SchemaDriftError(
             f"the database is at revision {current}, which this version does not know: it was made by a newer Holdfast"
         )
-    pending = known if current is None else known[: known.index(current)]
-    return SchemaStatus(current=current, head=head, pending=pending[::-1])
+    pending = known if current is None else known[known.index(current) + 1 :]
+    return SchemaStatus(current=current, head=known[-1], pending=pending)
 
 
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config
+def _current_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+    return revision
+
+
+def _migrations() -> Any:
+    """What runs them, with Alembic: a tenth of a server's memory, and most servers start with nothing to migrate."""
+    return importlib.import_module("holdfast.db.migrations.run")
 
 
 def _unusable(address: DatabaseAddress, error: Exception) -> DatabaseError | ConnectionLostError:

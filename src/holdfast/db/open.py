@@ -1,10 +1,8 @@
 """From the settings to a database: the one place that chooses an engine."""
 
 from holdfast.db.address import parse_address
+from holdfast.db.engines import load_engine
 from holdfast.db.engines.base import Database
-from holdfast.db.engines.mariadb import MariadbDatabase
-from holdfast.db.engines.postgresql import PostgresqlDatabase
-from holdfast.db.engines.sqlite import SqliteDatabase
 from holdfast.db.pool import PoolSettings
 from holdfast.settings import Settings
 
@@ -18,13 +16,18 @@ def open_database(settings: Settings) -> Database:
         lifetime_seconds=settings.pool_lifetime_seconds,
         wait_seconds=settings.pool_wait_seconds,
     )
+    engine = load_engine(address.dialect_name)
+    database: Database
     if address.dialect_name == "sqlite":
-        return SqliteDatabase(address.path, pool=pool, slow_seconds=settings.slow_statement_seconds)
+        database = engine.SqliteDatabase(address.path, pool=pool, slow_seconds=settings.slow_statement_seconds)
+        return database
     limits = {
         "slow_seconds": settings.slow_statement_seconds,
         "statement_timeout_seconds": settings.statement_timeout_seconds,
         "deletion_timeout_seconds": settings.deletion_timeout_seconds,
     }
     if address.dialect_name == "postgresql":
-        return PostgresqlDatabase(address.dsn, pool=pool, **limits)
-    return MariadbDatabase(address.connect_arguments, pool=pool, **limits)
+        database = engine.PostgresqlDatabase(address.dsn, pool=pool, **limits)
+    else:
+        database = engine.MariadbDatabase(address.connect_arguments, pool=pool, **limits)
+    return database

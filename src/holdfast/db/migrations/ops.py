@@ -1,7 +1,6 @@
 """Every difference between the dialects that a migration can meet; the migrations themselves name none."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 from alembic import op
@@ -9,6 +8,7 @@ from sqlalchemy import CheckConstraint, Column, text
 from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
+from holdfast.db.migrations.files import procedures_of
 from holdfast.db.types import Flag, Json, Key, LongText, Timestamp, Words, bounds_on_sqlite, utc_timestamp
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "drop_index_on_mariadb",
     "drop_procedures",
     "drop_view",
-    "procedures_of",
     "utc_timestamp",
 ]
 
@@ -77,21 +76,6 @@ def create_view(name: str, query: str) -> None:
 def drop_view(name: str) -> None:
     """Drop a view."""
     op.execute(text(f"DROP VIEW {name}"))
-
-
-def procedures_of(revision: str, dialect_name: str) -> list[str]:
-    """The statements that create the procedures of a revision, as its file keeps them; SQLite has none."""
-    path = Path(__file__).parent / "procedures" / f"{revision}_{dialect_name}.sql"
-    if dialect_name == "sqlite":
-        return []
-    return [text.strip() for text in re.split(r"(?m)^(?=CREATE PROCEDURE )", path.read_text(encoding="utf-8")) if text]
-
-
-def newest_procedures(dialect_name: str) -> list[str]:
-    """The procedures that the newest revision with any leaves."""
-    files = (Path(__file__).parent / "procedures").glob(f"*_{dialect_name}.sql")
-    revisions = sorted(file.name.partition("_")[0] for file in files)
-    return procedures_of(revisions[-1], dialect_name) if revisions else []
 
 
 def create_procedures(revision: str) -> None:
