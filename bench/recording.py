@@ -6,15 +6,15 @@ from typing import Any
 
 import httpx
 import msgspec
-from sqlalchemy import BigInteger, bindparam
 
 from bench.scenarios import Request
 from holdfast.core.pages import PageRequest
 from holdfast.db.engines.base import Transaction
 from holdfast.db.listing import Listing
-from holdfast.db.statements import CompiledStatement, Query, Statement, registry
+from holdfast.db.statements import CompiledStatement, Statement
 
 _NEW_ID_CHARACTERS = 21
+_ROWS_AND_TOTAL = Listing._rows_and_total
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -69,14 +69,13 @@ def _watched(transaction: type[Transaction]) -> Iterator[list[Call]]:
     transaction._fetch, transaction._execute = noted_fetch, noted_execute  # type: ignore[method-assign]
     # The limit is a plain program: one statement for each row that it inserts, one for a page and one for its total.
     transaction._together = Transaction._together  # type: ignore[method-assign]
-    rows_and_total = Listing._rows_and_total
     Listing._rows_and_total = _rows_and_total_apart  # type: ignore[method-assign]
     try:
         yield calls
     finally:
         transaction._fetch, transaction._execute = fetch, execute  # type: ignore[method-assign]
         transaction._together = together  # type: ignore[method-assign]
-        Listing._rows_and_total = rows_and_total  # type: ignore[method-assign]
+        Listing._rows_and_total = _ROWS_AND_TOTAL  # type: ignore[method-assign]
 
 
 async def _rows_and_total_apart(
@@ -89,18 +88,10 @@ async def _rows_and_total_apart(
     sort: str,
     values: Any,
 ) -> tuple[list[Any], int]:
-    counted = self._count_query(scope, filters)
-    name = f"{counted.name}:{sort} without total"
-    query = registry.find(name)
-    if not isinstance(query, Query):
-        offset = bindparam("offset", type_=BigInteger())
-        selects = {
-            dialect: self._ordered(each, sort).offset(offset)
-            for dialect, each in self._filtered(self._select, scope, filters).items()
-        }
-        query = Query(name, selects.pop(""), self.row, by_dialect=selects)
-    total = await tx.fetch_count(counted, **values)
-    return await tx.fetch_all(query, **values, limit=page.limit + 1, offset=page.offset), total
+    uncounted = msgspec.structs.replace(page, is_counted=False)
+    total = await tx.fetch_count(self._count_query(scope, filters), **values)
+    rows, _ = await _ROWS_AND_TOTAL(self, tx, uncounted, scope=scope, filters=filters, sort=sort, values=values)
+    return rows, total
 
 
 def _with_new_ids(calls: list[Call]) -> list[Call]:

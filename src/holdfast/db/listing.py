@@ -33,6 +33,11 @@ Row = TypeVar("Row")
 
 _PagesByDialect = Mapping[str, tuple[Select[Any], Select[Any]]]
 
+# What the first page and the later ones are called, with their total and without. The first is a statement of its own:
+# PostgreSQL keeps one plan for all values once pages far behind have made it look no dearer than one for each, and a
+# first page by that plan would read as much as they do.
+_COUNTED, _PLAIN = ("list", "list_later"), ("page", "page_later")
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SIGNATURE_BYTES = 16
@@ -152,18 +157,21 @@ class Listing(Generic[Row]):
                     yield self._count_query(scope, filters)
                     for sort in self.sorts:
                         for direction in ("", "-"):
-                            yield self._page_query(scope, filters, direction + sort)
-                            yield self._uncounted_query(scope, filters, direction + sort)
+                            yield from (self._page_query(scope, filters, direction + sort, each) for each in _COUNTED)
+                            yield from (self._plain_query(scope, filters, direction + sort, each) for each in _PLAIN)
                             yield self._after_query(scope, filters, direction + sort)
 
     async def _rows_and_total(
         self, tx: Transaction, page: PageRequest, *, scope: str, filters: tuple[str, ...], sort: str, values: Any
     ) -> tuple[list[Row], int | None]:
         """One row more than asked, which tells whether there is a next page; and how many match in all, if asked."""
-        part = {"limit": page.limit + 1, "offset": page.offset}
+        part = {"limit": page.limit + 1}
+        if page.offset:
+            part["offset"] = page.offset
+        place = 1 if page.offset else 0
         if not page.is_counted:
-            return await tx.fetch_all(self._uncounted_query(scope, filters, sort), **values, **part), None
-        query = self._page_query(scope, filters, sort)
+            return await tx.fetch_all(self._plain_query(scope, filters, sort, _PLAIN[place]), **values, **part), None
+        query = self._page_query(scope, filters, sort, _COUNTED[place])
         rows, total = await tx.fetch_with_total(query, **values, **part)
         if total is None:
             total = await tx.fetch_count(self._count_query(scope, filters), **values) if page.offset else 0
@@ -225,25 +233,26 @@ class Listing(Generic[Row]):
             query = self._queries[key] = count_of(name, counting.pop(""), by_dialect=counting)
         return query
 
-    def _page_query(self, scope: str, filters: tuple[str, ...], sort: str) -> QueryWithTotal[Row]:
-        key = (scope, sort, *filters)
+    def _page_query(self, scope: str, filters: tuple[str, ...], sort: str, verb: str) -> QueryWithTotal[Row]:
+        key = (verb, scope, sort, *filters)
         query = self._pages.get(key)
         if query is None:
-            name = self._statement_name("list", scope, filters, sort)
+            name = self._statement_name(verb, scope, filters, sort)
             counting = self._filtered(self._count_select, scope, filters)
             selects = {
-                dialect: (page, counting[dialect]) for dialect, page in self._numbered(scope, filters, sort).items()
+                dialect: (page, counting[dialect])
+                for dialect, page in self._numbered(scope, filters, sort, verb).items()
             }
             query = self._pages[key] = self._page_query_of(name, *selects.pop(""), selects)
         return query
 
-    def _uncounted_query(self, scope: str, filters: tuple[str, ...], sort: str) -> Query[Row]:
-        """The same page without its total."""
-        key = ("page", scope, sort, *filters)
+    def _plain_query(self, scope: str, filters: tuple[str, ...], sort: str, verb: str) -> Query[Row]:
+        """A page without its total."""
+        key = (verb, scope, sort, *filters)
         query = self._queries.get(key)
         if query is None:
-            selects = self._numbered(scope, filters, sort)
-            name = self._statement_name("page", scope, filters, sort)
+            selects = self._numbered(scope, filters, sort, verb)
+            name = self._statement_name(verb, scope, filters, sort)
             query = self._queries[key] = self._query(name, selects.pop(""), selects)
         return query
 
@@ -292,13 +301,15 @@ class Listing(Generic[Row]):
         order = [each.desc() for each in columns] if sort.startswith("-") else columns
         return select.order_by(*order).limit(bindparam("limit", type_=Integer()))
 
-    def _numbered(self, scope: str, filters: tuple[str, ...], sort: str) -> dict[str, Select[Any]]:
+    def _numbered(self, scope: str, filters: tuple[str, ...], sort: str, verb: str) -> dict[str, Select[Any]]:
         """A page by its number, for every engine as in `_filtered`."""
-        offset = bindparam("offset", type_=BigInteger())
-        return {
-            dialect: self._ordered(each, sort).offset(offset)
-            for dialect, each in self._filtered(self._select, scope, filters).items()
+        pages = {
+            dialect: self._ordered(each, sort) for dialect, each in self._filtered(self._select, scope, filters).items()
         }
+        if verb in (_COUNTED[0], _PLAIN[0]):
+            return pages
+        offset = bindparam("offset", type_=BigInteger())
+        return {dialect: page.offset(offset) for dialect, page in pages.items()}
 
     def _statement_name(self, verb: str, scope: str, filters: tuple[str, ...], sort: str = "") -> str:
         chosen = ",".join((scope, *filters))

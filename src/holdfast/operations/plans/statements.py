@@ -12,8 +12,8 @@ from holdfast.db.statements import Statement, registry
 _WITHOUT_STATEMENTS = ("holdfast.cli", "holdfast.api", "holdfast.app", "holdfast.console", "holdfast.db.migrations")
 # The variants of a list with more filters than these repeat the plans of those with fewer.
 FEW_FILTERS = 1
-_VARIANT = re.compile(r"(?P<list>[a-z_.]+)\.(?:list|page|after|count)\(")
-_UNCOUNTED = re.compile(r"[a-z_.]+\.page\(")
+_VARIANT = re.compile(r"(?P<list>[a-z_.]+)\.(?:list|page|list_later|page_later|after|count)\(")
+_LIKE_THE_FIRST = re.compile(r"[a-z_.]+\.(?:page|list_later|page_later)\(")
 
 
 def declared_statements() -> list[Statement]:
@@ -27,11 +27,12 @@ def declared_statements() -> list[Statement]:
 def list_variants(most_filters: int | None = FEW_FILTERS) -> list[Statement]:
     """What the lists of the product run, with at most so many filters at once; None means all sets of filters.
 
-    A page without its total is not among them: of one with its total the same statement is reviewed.
+    Of the pages by their number only the first with its total is among them, and is reviewed without counting: the plan
+    of the others is the same.
     """
     product = [each for each in list(listings.values()) if _is_of_the_product(each.name)]
     variants = [variant for listing in product for variant in listing.declare_all(most_filters)]
-    return [each for each in variants if not _UNCOUNTED.match(each.name)]
+    return [each for each in variants if not _LIKE_THE_FIRST.match(each.name)]
 
 
 def is_list_variant(name: str) -> bool:
