@@ -421,7 +421,8 @@ def _timestamp_to_naive(moment: datetime) -> datetime:
 
 
 def _timestamp_from_text(text: str) -> datetime:
-    return _EPOCH + (datetime.fromisoformat(text) - _NAIVE_EPOCH)
+    # Half the time of reading it without a zone and giving it one.
+    return datetime.fromisoformat(text + "+00:00")
 
 
 def _timestamp_from_naive(moment: datetime) -> datetime:
