@@ -148,10 +148,4 @@ ACCEPTED_GENERIC: tuple[Accepted, ...] = (
         ("examined",),
         "the rules that are enabled, or are not, are counted with their repositories, which may be deleted",
     ),
-    Accepted(
-        r"members(_include_deleted)?\.(list|after)\(all\):-?created_at",
-        ("examined",),
-        "the newest or oldest members: PostgreSQL reads all memberships by their time where it takes the group for an"
-        " average one, 20,000 of 60,000 in some milliseconds; (g_id, created_at, u_id) in place of (g_id) would end it",
-    ),
 )
