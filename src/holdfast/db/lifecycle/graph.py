@@ -27,7 +27,7 @@ class Rule(StrEnum):
 class Edge:
     """One foreign key: `child.column` names `parent.key`."""
 
-    __slots__ = ("child", "column", "key", "parent", "rule")
+    __slots__ = ("child", "column", "key", "name", "parent", "rule")
 
     def __init__(self, foreign_key: ForeignKey) -> None:
         self.column: Column[Any] = foreign_key.parent
@@ -35,11 +35,8 @@ class Edge:
         self.child: Table = self.column.table
         self.parent: Table = self.key.table
         self.rule = Rule(str(foreign_key.ondelete))
-
-    @property
-    def name(self) -> str:
-        """The child's column, as plans and reports name it: `image_requests.reviewer_id`."""
-        return f"{self.child.name}.{self.column.name}"
+        # As plans and reports name it: `image_requests.reviewer_id`.
+        self.name = f"{self.child.name}.{self.column.name}"
 
     def __repr__(self) -> str:
         return f"<{self.name} -> {self.parent.name} {self.rule}>"

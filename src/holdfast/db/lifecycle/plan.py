@@ -102,7 +102,8 @@ async def count_deletion(tx: Transaction, root: Root) -> Numbers:
     """The numbers of a deletion of `root`, from one statement. A root that does not exist has none."""
     numbers = Numbers({}, {}, {}, {}, {}, {}, {})
     for counted in await tx.fetch_all(_COUNTING[root.type], **root.parameters):
-        _add(numbers, counted)
+        if counted.total:
+            _add(numbers, counted)
     return numbers
 
 
