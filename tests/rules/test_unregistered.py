@@ -21,6 +21,7 @@ OUTSIDE_THE_REGISTRY = {
     "db/lifecycle/recover_rows.py: *": "a private file of keys, gone when the recovery ends",
     "db/migrate.py: *": "locks and the schema",
     "db/migrations/*": "the schema, and rows as an older version had them",
+    "db/server_connection.py: *": "what migrations and the catalogue are given",
     "db/sqlite_driver.py: *": "which build of SQLite's driver there is",
     "db/statistics/*": "the engines' own statistics",
     "features/deletions/audit_archives.py: 'SELECT version_num FROM alembic_version'": "the migration tool's table",
