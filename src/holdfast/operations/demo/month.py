@@ -34,6 +34,9 @@ _SESSION_SECONDS = 12 * 3600
 _RUNNABLE_IMAGES = COMMON_IMAGES[1:4]
 _MOST_TRIES = 3
 _SHARE_OF_LAST_HOURS = 0.1
+_REFUSED_AFTER_HOURS = 100.0
+# Several, because an image may have been asked for before, and a job may wait for its quota or end soon.
+_LAST_OF_EACH = 6
 
 
 class Month:
@@ -52,15 +55,25 @@ class Month:
         await self._allow_common_images(self._faculty.operators[0])
         self._plan_manifests()
         for _ in range(size.forms):
-            self._timeline.at(self._some_moment(), self._open_form)
+            self._timeline.at(self._some_moment(), self._open_some_form)
         for _ in range(size.image_requests):
-            self._timeline.at(self._some_moment(), self._ask_for_image)
+            self._timeline.at(self._some_moment(), self._ask_for_some_image)
         for _ in range(size.workloads):
             self._timeline.at(self._some_moment(), self._ask_to_run)
         for _ in range(size.sign_ins):
             self._timeline.at(self._some_moment(), self._sign_in)
         for professor in self._faculty.professors:
             self._timeline.at(self._some_moment(), partial(self._make_token, professor))
+        self._plan_what_must_not_lack()
+
+    def _plan_what_must_not_lack(self) -> None:
+        """However the rest falls out, at whatever hour it is made: refusals, a request that waits, jobs that run."""
+        refused = next(topic for topic in TOPICS if topic.outcome == "Rejected")
+        self._timeline.after(_REFUSED_AFTER_HOURS, partial(self._open_form, refused))
+        self._timeline.after(_REFUSED_AFTER_HOURS, partial(self._ask_for_image, next(iter(UNWANTED_IMAGES))))
+        for number in range(_LAST_OF_EACH):
+            self._timeline.at(self._timeline.end - timedelta(minutes=5 + number), self._ask_for_some_image)
+            self._timeline.at(self._timeline.end - timedelta(hours=2, minutes=number), self._ask_to_run)
 
     def _some_moment(self) -> datetime:
         """A moment of the month at which people work: most often in the afternoon.
@@ -109,8 +122,11 @@ class Month:
         author = self._chance.choice(project.staff)
         await config_files.replace_config_file(self._tx, author, cf_id, checked=checked, clock=self._clock)
 
-    async def _open_form(self) -> None:
-        project, topic = self._chance.choice(self._faculty.projects), self._chance.choice(TOPICS)
+    async def _open_some_form(self) -> None:
+        await self._open_form(self._chance.choice(TOPICS))
+
+    async def _open_form(self, topic: Topic) -> None:
+        project = self._chance.choice(self._faculty.projects)
         author = self._chance.choice(project.students)
         form = await forms.open_form(
             self._tx,
@@ -127,15 +143,18 @@ class Month:
     async def _answer(self, form_id: str, author: Actor, staff: Actor, topic: Topic) -> None:
         await forms.change_form(self._tx, staff, form_id, {"status": "Processing"}, clock=self._clock)
         await forms.add_message(self._tx, staff, form_id, topic.answer, clock=self._clock)
-        if self._chance.random() < 0.8:
+        if topic.outcome == "Rejected" or self._chance.random() < 0.8:
             self._timeline.after(self._chance.expovariate(1 / 20), partial(self._close, form_id, author, staff, topic))
 
     async def _close(self, form_id: str, author: Actor, staff: Actor, topic: Topic) -> None:
         await forms.add_message(self._tx, author, form_id, topic.reply, clock=self._clock)
         await forms.change_form(self._tx, staff, form_id, {"status": topic.outcome}, clock=self._clock)
 
-    async def _ask_for_image(self) -> None:
-        project, image = self._chance.choice(self._faculty.projects), self._chance.choice(WANTED_IMAGES)
+    async def _ask_for_some_image(self) -> None:
+        await self._ask_for_image(self._chance.choice(WANTED_IMAGES))
+
+    async def _ask_for_image(self, image: str) -> None:
+        project = self._chance.choice(self._faculty.projects)
         asking = self._chance.choice([*project.students[:3], *project.staff])
         try:
             request = await image_requests.file_request(
@@ -143,7 +162,7 @@ class Month:
             )
         except ConflictError:
             return  # Somebody of the project asked before.
-        if self._chance.random() < 0.9:
+        if image in UNWANTED_IMAGES or self._chance.random() < 0.9:
             self._timeline.after(
                 self._chance.expovariate(1 / 25), partial(self._decide, request.id, project.p_id, image)
             )
