@@ -7,6 +7,8 @@ import asyncio
 
 import pytest
 
+from holdfast.db.lifecycle.bundle_file import BundleReader
+from holdfast.db.lifecycle.purge_removal import count_pointers
 from holdfast.db.lifecycle.recover import Recovery, RecoveryRefusedError
 from tests.db.consistency import find_inconsistencies
 from tests.db.rows import fetch
@@ -197,6 +199,27 @@ async def test_purges_that_overlap_lose_nothing(crowd: Crowd) -> None:
         assert await find_inconsistencies(crowd.database) == []
         await crowd.bring_back(ids)
         assert _lasting(await dump_rows(crowd.database)) == _lasting(before)
+
+
+async def test_a_purge_that_ends_while_another_makes_its_bundle_is_noticed(
+    crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = await crowd.make_place()
+    before = await dump_rows(crowd.database)
+    first, second = [(await crowd.delete(place, each)).json()["deletion_id"] for each in ("user", "group")]
+
+    async def overtaken(reader: BundleReader) -> dict[str, int]:
+        # The bundle of the second stands, its removal has not begun; the first goes before it, and takes rows of both.
+        monkeypatch.undo()
+        await crowd.purge(first)
+        return await count_pointers(reader)
+
+    monkeypatch.setattr("holdfast.db.lifecycle.purge.count_pointers", overtaken)
+    await crowd.purge(second)
+    assert {await crowd.state_of(each) for each in (first, second)} == {"purged"}
+    assert await find_inconsistencies(crowd.database) == []
+    await crowd.bring_back([first, second])
+    assert _lasting(await dump_rows(crowd.database)) == _lasting(before)
 
 
 async def test_nothing_is_recovered_beneath_what_is_deleted_at_that_moment(crowd: Crowd) -> None:

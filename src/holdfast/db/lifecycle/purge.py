@@ -6,7 +6,7 @@ transaction proves that it is still held.
 """
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +31,7 @@ from holdfast.db.lifecycle.bundle_file import (
 )
 from holdfast.db.lifecycle.purge_lease import Lease, LeaseLostError, PurgeWaitsError
 from holdfast.db.lifecycle.purge_removal import PACES, Pace, PurgeFailedError, Removal, count_pointers
-from holdfast.db.lifecycle.purge_statements import HeldDeletion
+from holdfast.db.lifecycle.purge_statements import HeldDeletion, OtherPurge
 
 Result = TypeVar("Result")
 
@@ -117,10 +117,13 @@ class _Purging:
     async def take_lease(self) -> HeldDeletion | None:
         """Take the deletion for this worker; None where nothing is left to do."""
         held = await self.lease.in_transaction(self._take_lease)
-        if held is not None and await self.lease.in_transaction(self._must_wait):
+        if held is not None and self._must_wait(await self.lease.in_transaction(self._find_others)):
             await self.step_back()
             raise PurgeWaitsError("another deletion is being purged: this one comes after it")
         return held
+
+    async def _find_others(self, tx: Transaction) -> list[OtherPurge]:
+        return await tx.fetch_all(statements.OTHER_PURGES, deletion_id=self._deletion_id)
 
     async def _take_lease(self, tx: Transaction) -> HeldDeletion | None:
         found = await tx.fetch_one(statements.LOCK_DELETION, deletion_id=self._deletion_id)
@@ -146,12 +149,12 @@ class _Purging:
         )
         return await tx.fetch_one(statements.FIND_DELETION, deletion_id=found.id)
 
-    async def _must_wait(self, tx: Transaction) -> bool:
+    def _must_wait(self, purges: Iterable[OtherPurge]) -> bool:
         """Whether another purge goes first: deletions may overlap, and the numbers of each must come out.
 
         Of two that prepare their bundles the one with the smaller id goes on; one that removes rows is not disturbed.
         """
-        others = await tx.fetch_all(statements.OTHER_PURGES, deletion_id=self._deletion_id)
+        others = [each for each in purges if each.id != self._deletion_id]
         return any(other.bundle_verified_at is not None or other.id < self._deletion_id for other in others)
 
     async def step_back(self) -> None:
@@ -184,6 +187,8 @@ class _Purging:
         # Where an earlier run removed rows, its bundle is the only place that has them.
         earlier = await self._reopen(held) if held.bundle_verified_at is not None else None
         for _ in range(_MOST_BUNDLES):
+            async with self._database.read() as tx:
+                ended = await tx.fetch_count(statements.COUNT_ENDED)
             bundle = await write_bundle(
                 self._database,
                 self._deletion_id,
@@ -195,22 +200,27 @@ class _Purging:
             async with self._database.snapshot() as tx:
                 standing = await count_closure(tx, self._deletion_id)
             if standing == bundle.standing:
-                await self._begin(bundle)
+                await self._begin(bundle, ended)
                 return bundle
         raise PurgeFailedError("rows beneath this deletion still change: nothing was removed; purge again later")
 
-    async def _begin(self, bundle: Bundle) -> None:
+    async def _begin(self, bundle: Bundle, ended: int) -> None:
         self._planned = Counter(bundle.manifest.rows_by_table())
         self._actual = self._planned - Counter(bundle.standing)
         self._set_null = await count_pointers(bundle.reader)
-        await self.lease.in_transaction(partial(self._begin_removal, bundle))
+        await self.lease.in_transaction(partial(self._begin_removal, bundle, ended))
 
-    async def _begin_removal(self, bundle: Bundle, tx: Transaction) -> None:
+    async def _begin_removal(self, bundle: Bundle, ended: int, tx: Transaction) -> None:
+        # Locked, so that one that begins at this moment is seen: either it waits here, or we see that it began.
+        purges = await tx.fetch_all(statements.LOCK_PURGES)
         found = await tx.fetch_one(statements.LOCK_DELETION, deletion_id=self._deletion_id)
         if found is None or found.lease_token != self.lease.token:
             raise LeaseLostError("another worker took this purge over")
-        if await self._must_wait(tx):
+        if self._must_wait(purges):
             raise PurgeWaitsError("another deletion is being purged: this one comes after it")
+        if await tx.fetch_count(statements.COUNT_ENDED) != ended:
+            # It may have removed rows that are in this bundle.
+            raise PurgeWaitsError("another purge ended meanwhile: this one makes its bundle anew")
         await self.lease.update(
             tx,
             statements.BEGIN_REMOVAL,

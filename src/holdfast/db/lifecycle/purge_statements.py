@@ -32,7 +32,7 @@ class HeldDeletion(msgspec.Struct, frozen=True):
 
 
 class OtherPurge(msgspec.Struct, frozen=True):
-    """Another deletion that is being purged; its removal has begun where its bundle is verified."""
+    """A deletion that is being purged; its removal has begun where its bundle is verified."""
 
     id: str
     bundle_verified_at: datetime | None
@@ -75,6 +75,16 @@ OTHER_PURGES = Query(
     ),
     OtherPurge,
 )
+# In the order of their ids, so that two who lock them do not wait for each other.
+LOCK_PURGES = Query(
+    "purge.lock_all",
+    select(deletions.c.id, deletions.c.bundle_verified_at)
+    .where(deletions.c.state == "purging")
+    .order_by(deletions.c.id)
+    .with_for_update(),
+    OtherPurge,
+)
+COUNT_ENDED = count_of("purge.count_ended", select(deletions.c.id).where(deletions.c.state.in_(("purged", "failed"))))
 ABANDONED_PURGES = Query(
     "purge.find_abandoned",
     select(deletions.c.id)
