@@ -248,7 +248,8 @@ async def test_who_waits_for_a_lock_is_told_without_what_it_runs(statistics: Sta
         await first.fetch_text(update)
         waiting = asyncio.create_task(_change(other, update))
         report = await _until_waiting(statistics)
-        (wait,) = report.waits
+        assert len(report.waits) == 1, report
+        wait = report.waits[0]
         assert len(wait.waits_for) == 1
         assert wait.seconds >= 0
         assert sum(report.states.values()) >= 2

@@ -43,7 +43,8 @@ SELECT LOWER(command), COUNT(*) FROM information_schema.processlist WHERE db = D
 """
 _LONGEST = """
 SELECT MAX(TIMESTAMPDIFF(MICROSECOND, trx_started, NOW(6))) FROM information_schema.innodb_trx
-WHERE trx_mysql_thread_id <> CONNECTION_ID()
+JOIN information_schema.processlist p ON p.id = trx_mysql_thread_id
+WHERE p.db = DATABASE() AND p.id <> CONNECTION_ID()
 """
 _WAITS = """
 SELECT waiting.trx_mysql_thread_id, GROUP_CONCAT(blocking.trx_mysql_thread_id SEPARATOR ' '), p.user,
@@ -51,7 +52,8 @@ SELECT waiting.trx_mysql_thread_id, GROUP_CONCAT(blocking.trx_mysql_thread_id SE
 FROM information_schema.innodb_lock_waits w
 JOIN information_schema.innodb_trx waiting ON waiting.trx_id = w.requesting_trx_id
 JOIN information_schema.innodb_trx blocking ON blocking.trx_id = w.blocking_trx_id
-LEFT JOIN information_schema.processlist p ON p.id = waiting.trx_mysql_thread_id
+JOIN information_schema.processlist p ON p.id = waiting.trx_mysql_thread_id
+WHERE p.db = DATABASE()
 GROUP BY waiting.trx_mysql_thread_id, p.user, waiting.trx_wait_started
 ORDER BY waiting.trx_wait_started
 """
