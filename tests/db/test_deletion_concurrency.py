@@ -10,12 +10,16 @@ from holdfast.core.clock import utc_now
 from holdfast.core.errors import HoldfastError, NotFoundError, NotSignedInError
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.errors import SerializationError
-from holdfast.db.lifecycle.plan import Numbers, count_deletion, lock_root, root_of
+from holdfast.db.lifecycle.closure import closure_of
+from holdfast.db.lifecycle.graph import GRAPH, Edge
+from holdfast.db.lifecycle.plan import Numbers, Root, count_deletion, lock_root, root_of
 from holdfast.db.lifecycle.trash import count_marked, find_conflicts, mark, unmark
 from holdfast.db.retries import with_retries
+from holdfast.db.tables.base import Deletion, policy_of
 from holdfast.features.accounts import service as accounts
 from holdfast.features.forms import service as forms
 from tests.db.consistency import find_inconsistencies
+from tests.db.rows import make_row
 from tests.factories import (
     make_config_file,
     make_form,
@@ -47,9 +51,15 @@ async def _delete(database: Database, root_type: str, id_text: str, deletion_id:
         async with database.write() as tx:
             if not await lock_root(tx, root):
                 return {}
-            return await mark(tx, root, deletion_id, utc_now())
+            return await _count_and_mark(tx, root, deletion_id)
 
     return await with_retries(attempt)
+
+
+async def _count_and_mark(tx: Transaction, root: Root, deletion_id: str) -> dict[str, int]:
+    """As the product does once the root is locked."""
+    numbers = await count_deletion(tx, root)
+    return await mark(tx, root, deletion_id, utc_now(), by_edge=numbers.by_edge)
 
 
 async def _restore(database: Database, deletion_id: str) -> dict[str, int]:
@@ -222,6 +232,57 @@ async def test_a_row_where_there_was_none_when_it_was_counted_refuses_the_deleti
     assert (await _delete(database, "group", g_id, "course"))["forms"] == 1
 
 
+def _edges_a_locked_root_leaves_open() -> list[tuple[str, str]]:
+    """By type of root, the foreign keys to rows beneath it, which are not locked with it."""
+    return [
+        (root_type, edge.name)
+        for root_type, table in GRAPH.root_types.items()
+        for child in closure_of(table).tables
+        for edge in closure_of(table).edges_into(child)
+        if edge.parent is not table and policy_of(child).deletion is Deletion.SOFT
+    ]
+
+
+def _way_from(root_type: str, edge: Edge) -> list[Edge]:
+    """The foreign keys from the root to the parent of `edge`, each by the first way."""
+    closure = closure_of(GRAPH.root_types[root_type])
+    way: list[Edge] = []
+    while edge.parent is not closure.root:
+        edge = closure.edges_into(edge.parent)[0]
+        way.insert(0, edge)
+    return way
+
+
+@pytest.mark.conformance("X-06")
+@pytest.mark.parametrize("engine", _SERVERS, scope="session", indirect=True)
+@pytest.mark.parametrize(("root_type", "edge_name"), _edges_a_locked_root_leaves_open())
+async def test_a_first_row_on_any_foreign_key_after_the_count_refuses_the_deletion(
+    database: Database, root_type: str, edge_name: str
+) -> None:
+    (edge,) = [each for each in GRAPH.edges if each.name == edge_name]
+    table = GRAPH.root_types[root_type]
+    row = await make_row(database, table)
+    root = Root(root_type, tuple(str(row[column.name]) for column in table.primary_key))
+    for step in _way_from(root_type, edge):
+        row = await make_row(database, step.child, **{step.column.name: row[step.key.name]})
+
+    async def delete_beside_a_writer() -> None:
+        async with database.write() as tx:
+            assert await lock_root(tx, root)
+            numbers = await count_deletion(tx, root)
+            assert edge_name not in numbers.by_edge
+            await make_row(database, edge.child, **{edge.column.name: row[edge.key.name]})
+            await mark(tx, root, "course", utc_now(), by_edge=numbers.by_edge)
+
+    with pytest.raises(SerializationError, match="beneath at the same moment"):
+        await delete_beside_a_writer()
+    assert await _marked(database, "course") == {}
+    counts = await _delete(database, root_type, root.id_text, "course")
+    assert counts[edge.child.name] >= 1
+    assert counts == await _marked(database, "course")
+    assert await find_inconsistencies(database) == []
+
+
 @pytest.mark.parametrize("engine", _SERVERS, scope="session", indirect=True)
 async def test_what_is_protected_after_it_was_counted_is_not_marked(database: Database) -> None:
     g_id = await make_group(database)
@@ -245,7 +306,9 @@ async def test_a_writer_waits_for_a_deletion_and_is_refused(database: Database) 
     await make_member(database, u_id, g_id)
     p_id = await make_project(database, g_id)
     async with database.write() as tx:
-        await mark(tx, root_of("group", g_id), "course", utc_now())
+        root = root_of("group", g_id)
+        assert await lock_root(tx, root)
+        await _count_and_mark(tx, root, "course")
         writing = asyncio.create_task(
             _write(database, lambda tx: forms.open_form(tx, Actor(u_id, "writer"), title="t", project_id=p_id))
         )

@@ -12,12 +12,15 @@ from holdfast.core.clock import utc_now
 from holdfast.core.ids import new_long_id
 from holdfast.db.jobs import PutOffError
 from holdfast.db.lifecycle.bundle_file import BundleRefusedError
-from holdfast.db.lifecycle.plan import lock_root, root_of
+from holdfast.db.lifecycle.plan import count_deletion, lock_root, root_of
 from holdfast.db.lifecycle.recover import RecoveryRefusedError
 from holdfast.db.lifecycle.trash import mark
 from holdfast.db.retries import with_retries
 from holdfast.db.tables.groups import SUPER_GROUP_ID
 from holdfast.features.deletions.errors import RestoreRefusedError
+from holdfast.features.images import service as images
+from holdfast.features.images.errors import ImageAlreadyAllowedError
+from holdfast.features.images.references import parse_image
 from tests.db.rows import fetch
 from tests.factories import (
     make_config_file,
@@ -47,6 +50,7 @@ class Place:
     cf_id: str
     repository_id: str
     tag_id: str
+    image_name: str
     u_id: str
     newcomer: str
     client: httpx.AsyncClient
@@ -113,8 +117,10 @@ class Crowd:
         await make_member(database, u_id, g_id, "admin")
         await make_member(database, u_id, SUPER_GROUP_ID, "admin")
         rule = await make_rule(database, u_id, p_id)
-        ((repository_id, tag_id),) = await fetch(
-            database, f"SELECT repository_id, tag_id FROM image_allow_list WHERE id = '{rule}'"
+        ((repository_id, tag_id, image_name),) = await fetch(
+            database,
+            "SELECT rule.repository_id, rule.tag_id, repository.full_name FROM image_allow_list rule"
+            f" JOIN container_repositories repository ON repository.id = rule.repository_id WHERE rule.id = '{rule}'",
         )
         return Place(
             g_id=g_id,
@@ -123,6 +129,7 @@ class Crowd:
             cf_id=await make_config_file(database, p_id),
             repository_id=repository_id,
             tag_id=tag_id,
+            image_name=image_name,
             u_id=u_id,
             newcomer=await make_user(database),
             client=self.instance.client(await make_token(database, u_id)),
@@ -142,16 +149,43 @@ class Crowd:
         raise AssertionError("the numbers moved a hundred times")
 
     async def mark_at_once(self, place: Place, root_type: str) -> tuple[str, dict[str, int]]:
-        """Delete without a plan, whose numbers would never stand still while others write without pause."""
+        """Delete as the product does, but without a plan, which would never stand still while others write."""
         root = root_of(root_type, place.roots[root_type][1])
         deletion_id = new_long_id()
 
         async def attempt() -> dict[str, int]:
             async with self.database.write() as tx:
                 assert await lock_root(tx, root)
-                return await mark(tx, root, deletion_id, utc_now())
+                numbers = await count_deletion(tx, root)
+                return await mark(tx, root, deletion_id, utc_now(), by_edge=numbers.by_edge)
 
         return deletion_id, await with_retries(attempt)
+
+    async def admit(self, place: Place) -> bool:
+        """Let the place's user into a new group; whether the user was still there to join."""
+        g_id = await make_group(self.database)
+        answer = await self.root.post(f"/groups/{g_id}/members", json={"u_id": place.u_id})
+        assert answer.status_code in {201, 404}, answer.text
+        return answer.status_code == 201
+
+    async def allow(self, place: Place, tag: str | None) -> str | None:
+        """Allow the place's image for all, and note that the cluster has it; the rule, or None where there is one.
+
+        Where the repository or the tag is deleted, another of its name is made.
+        """
+        image = parse_image(place.image_name, tag=tag)
+        try:
+            rule = await self.world.act(
+                images.add_rule, self.world.root, image, project_id=None, private_registry=image.registry
+            )
+        except ImageAlreadyAllowedError:
+            return None
+        return rule.id
+
+    async def forbid(self, rule_id: str) -> None:
+        """Delete a rule, unless it is gone with something else."""
+        answer = await self.root.delete(f"/images/{rule_id}", params={"take_along": "true"})
+        assert answer.status_code in {200, 404}, answer.text
 
     async def purge(self, deletion_id: str) -> int:
         """Purge as a worker does, which comes again when it is told to wait; how many rows went."""

@@ -22,6 +22,8 @@ pytestmark = pytest.mark.parametrize("engine", ["postgresql", "mariadb"], scope=
 ROUNDS = 6
 # On PostgreSQL those who lock a row together can keep one waiting who wants it alone: some time they must end.
 _MOST_WRITES = 40
+# On MariaDB one who looks a repository up by its name can meet its deletion in a deadlock, and these do nothing else.
+_MOST_RULES = 6
 # What a writer is told who comes too late: the place is gone, or they are.
 _TOO_LATE = {401, 404}
 _WRITTEN_BENEATH = {
@@ -69,6 +71,67 @@ async def test_what_is_written_beneath_while_it_is_deleted_goes_with_it_or_is_re
         assert written
         for table, key in written:
             assert await crowd.is_there(table, key), f"{table} {key} was written and is lost"
+    assert await find_inconsistencies(crowd.database) == []
+
+
+@pytest.mark.conformance("X-06")
+@pytest.mark.parametrize("root_type", _WRITTEN_BENEATH)
+async def test_what_is_written_beside_a_deletion_by_its_plan_goes_with_it_or_is_refused(
+    crowd: Crowd, root_type: str
+) -> None:
+    tables = set(_WRITTEN_BENEATH[root_type].split())
+    for _ in range(ROUNDS):
+        place = await crowd.make_place()
+        deleting = asyncio.create_task(crowd.delete(place, root_type))
+        made = await asyncio.gather(*(_write_until_too_late(place, table, asyncio.Event(), 2) for table in tables))
+        deleted = await deleting
+        assert deleted.status_code == 200, deleted.text
+        deletion = deleted.json()
+        assert await crowd.counts_of([deletion["deletion_id"]]) == {deletion["deletion_id"]: deletion["counts"]}
+        for table, key in (row for rows in made for row in rows):
+            assert await crowd.is_there(table, key), f"{table} {key} was written and is lost"
+    assert await find_inconsistencies(crowd.database) == []
+
+
+@pytest.mark.conformance("X-06")
+async def test_a_user_admitted_to_groups_while_being_deleted_leaves_no_live_membership(crowd: Crowd) -> None:
+    async def admit_until_too_late(place: Place, begun: asyncio.Event) -> int:
+        for admitted in range(_MOST_WRITES):
+            if not await crowd.admit(place):
+                return admitted
+            begun.set()
+        return _MOST_WRITES
+
+    for _ in range(ROUNDS):
+        place, begun = await crowd.make_place(), asyncio.Event()
+        marking = asyncio.create_task(_mark_once_begun(crowd, place, "user", begun))
+        admitted = await asyncio.gather(*(admit_until_too_late(place, begun) for _ in range(3)))
+        deletion_id, counts = await marking
+        assert await crowd.counts_of([deletion_id]) == {deletion_id: counts}
+        # Two are the place's own.
+        assert counts["user_group"] == 2 + sum(admitted)
+    assert await find_inconsistencies(crowd.database) == []
+
+
+@pytest.mark.conformance("X-06")
+@pytest.mark.parametrize("root_type", ["repository", "tag"])
+async def test_no_rule_or_status_stays_beneath_an_image_that_is_allowed_while_it_is_deleted(
+    crowd: Crowd, root_type: str
+) -> None:
+    async def allow_again_and_again(place: Place, tag: str | None, begun: asyncio.Event) -> None:
+        for _ in range(_MOST_RULES):
+            rule_id = await crowd.allow(place, tag)
+            begun.set()
+            if rule_id is not None:
+                await crowd.forbid(rule_id)
+
+    for _ in range(ROUNDS):
+        place, begun = await crowd.make_place(), asyncio.Event()
+        marking = asyncio.create_task(_mark_once_begun(crowd, place, root_type, begun))
+        await asyncio.gather(*(allow_again_and_again(place, tag, begun) for tag in ("1.0", "2.0", None)))
+        deletion_id, counts = await marking
+        assert await crowd.counts_of([deletion_id]) == {deletion_id: counts}
+        assert counts["container_tags"] >= 1
     assert await find_inconsistencies(crowd.database) == []
 
 
@@ -269,10 +332,12 @@ async def _mark_once_begun(
     return await crowd.mark_at_once(place, root_type)
 
 
-async def _write_until_too_late(place: Place, table: str, begun: asyncio.Event) -> list[tuple[str, str]]:
+async def _write_until_too_late(
+    place: Place, table: str, begun: asyncio.Event, most: int = _MOST_WRITES
+) -> list[tuple[str, str]]:
     """Make rows until the place, or the writer, is gone; tables and ids of what was made."""
     written: list[tuple[str, str]] = []
-    for _ in range(_MOST_WRITES):
+    for _ in range(most):
         method, path, body = place.writing(table)
         answer = await place.client.request(method, path, json=body)
         if answer.status_code in _TOO_LATE:
