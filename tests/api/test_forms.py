@@ -1,8 +1,11 @@
 """Forms over HTTP (conformance O-01 to O-03, X-03, Q-04)."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from holdfast.db.engines.base import Database
+from tests.db.rows import fetch
 from tests.factories import make_form, make_group, make_member, make_message, make_project, make_token, make_user
 from tests.instance import Instance
 
@@ -45,6 +48,46 @@ async def test_a_form_is_opened_with_its_first_message(course: Course) -> None:
     assert read.json() == form
     assert [message["content"] for message in form["messages"]] == ["Since Monday"]
     assert read.headers["ETag"] == answer.headers["ETag"]
+
+
+@pytest.fixture
+async def refused_messages(database: Database) -> AsyncIterator[None]:
+    """A database that takes no message."""
+    refusal = {
+        "sqlite": "BEGIN SELECT RAISE(ABORT, 'refused'); END",
+        "postgresql": "EXECUTE FUNCTION refuse_messages()",
+        "mariadb": "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'refused'",
+    }
+    on_postgresql = database.dialect_name == "postgresql"
+    async with database.write() as tx:
+        if on_postgresql:
+            await tx.fetch_text(
+                "CREATE FUNCTION refuse_messages() RETURNS trigger LANGUAGE plpgsql"
+                " AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$"
+            )
+        await tx.fetch_text(
+            "CREATE TRIGGER refuse_messages BEFORE INSERT ON form_messages"
+            f" FOR EACH ROW {refusal[database.dialect_name]}"
+        )
+    yield
+    async with database.write() as tx:
+        await tx.fetch_text(f"DROP TRIGGER refuse_messages{' ON form_messages' if on_postgresql else ''}")
+        if on_postgresql:
+            await tx.fetch_text("DROP FUNCTION refuse_messages()")
+
+
+@pytest.mark.conformance("X-03")
+@pytest.mark.usefixtures("refused_messages")
+async def test_no_form_is_left_where_its_first_message_fails(course: Course, database: Database) -> None:
+    answer = await course.student.post(
+        "/forms", json={"title": "GPU is slow", "project_id": course.p_id, "message": "Since Monday"}
+    )
+    assert answer.status_code >= 400
+    for table in ("forms", "form_messages", "audit_logs"):
+        assert await fetch(database, f"SELECT count(*) FROM {table}") == [(0,)], table
+    # It was the message alone that was refused.
+    answer = await course.student.post("/forms", json={"title": "GPU is slow", "project_id": course.p_id})
+    assert answer.status_code == 201, answer.text
 
 
 @pytest.mark.conformance("O-01")
