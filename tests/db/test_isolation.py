@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import bindparam, select, update
 
 from holdfast.core.errors import HoldfastError
@@ -20,6 +21,7 @@ from holdfast.db.errors import (
     StatementTimeoutError,
     UniqueViolationError,
 )
+from holdfast.db.retries import with_retries
 from holdfast.db.statements import Command, Count, Query, locked_as_parent, new_value
 from holdfast.db.tables import metadata, project_list
 from tests.db.conftest import OpenAnother
@@ -59,6 +61,10 @@ async def p_id(database: Database) -> str:
 async def _quota(database: Database, p_id: str) -> int:
     async with database.read() as tx:
         return await tx.fetch_count(GET_QUOTA, p_id=p_id)
+
+
+def _conflicts_retried() -> float:
+    return REGISTRY.get_sample_value("holdfast_transactions_retried_total", {"reason": "conflict"}) or 0.0
 
 
 async def _set(tx: Transaction, p_id: str, quota: int) -> None:
@@ -267,6 +273,32 @@ async def test_of_two_in_a_deadlock_one_may_try_again(database: Database, p_id: 
     results = await asyncio.gather(write(p_id, other), write(other, p_id), return_exceptions=True)
     assert sorted(str(type(result).__name__) for result in results) == ["NoneType", "SerializationError"]
     assert [await _quota(database, each) for each in (p_id, other)] == [1, 1]
+
+
+@pytest.mark.conformance("X-06")
+@pytest.mark.parametrize("engine", _SERVERS, scope="session", indirect=True)
+async def test_of_two_in_a_deadlock_both_succeed_where_the_loser_tries_again(database: Database, p_id: str) -> None:
+    other = str((await make_row(database, project_list))["p_id"])
+    both = asyncio.Barrier(2)
+    attempts = {p_id: 0, other: 0}
+
+    async def write(first: str, second: str) -> None:
+        async def attempt() -> None:
+            attempts[first] += 1
+            async with database.write() as tx:
+                await _set(tx, first, await tx.fetch_count(GET_QUOTA_ALONE, p_id=first) + 1)
+                if attempts[first] == 1:
+                    await both.wait()
+                await _set(tx, second, await tx.fetch_count(GET_QUOTA_ALONE, p_id=second) + 1)
+
+        await with_retries(attempt)
+
+    retried_before = _conflicts_retried()
+    await asyncio.gather(write(p_id, other), write(other, p_id))
+    # Nothing of the attempt that lost was kept, and nothing of the others is lost.
+    assert [await _quota(database, each) for each in (p_id, other)] == [2, 2]
+    assert sum(attempts.values()) >= 3
+    assert _conflicts_retried() - retried_before == sum(attempts.values()) - 2
 
 
 @pytest.mark.parametrize("engine", _SERVERS, scope="session", indirect=True)
