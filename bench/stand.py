@@ -54,6 +54,16 @@ class Stand:
         # Whether the processes run where the kernel puts them, instead of each on its own core.
         self.shares_cores = False
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a serving process of the product is started with."""
+        return {
+            "HOLDFAST_DATABASE_URL": self.database_url,
+            "HOLDFAST_DATA_DIR": str(self.folder),
+            "HOLDFAST_ADMIN_PASSWORD": ADMIN_PASSWORD,
+            **self.settings,
+        }
+
     def cpu_seconds(self, pid: int) -> float:
         """The CPU time of an application and of the database."""
         return cpu_seconds(pid, *self.server_pids)
@@ -85,13 +95,7 @@ class Stand:
     def holdfast(self) -> Iterator["Server"]:
         """A serving process with the default settings of the product."""
         command = [str(Path(sys.executable).with_name("holdfast")), "serve"]
-        environment = {
-            "HOLDFAST_DATABASE_URL": self.database_url,
-            "HOLDFAST_DATA_DIR": str(self.folder),
-            "HOLDFAST_ADMIN_PASSWORD": ADMIN_PASSWORD,
-        }
-        environment |= self.settings
-        with serving(command, environment, self.folder / "holdfast.log", ready="/readyz") as server:
+        with serving(command, self.environment, self.folder / "holdfast.log", ready="/readyz") as server:
             yield server
 
     @contextmanager
