@@ -1,6 +1,6 @@
 """Indexes that give the pages of a filtered list in their order, in place of those that only find the rows.
 
-Revision: 0011, after 0010. docs/development/indexes.md has what each gains and costs.
+Revision: 0011, after 0010. docs/development/indexes.md has what uses each and what it costs.
 """
 
 from alembic import op
