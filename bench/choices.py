@@ -39,6 +39,8 @@ from tests.servers import EngineMissingError
 
 _FACULTY = Size(users=2_000, groups=100, projects=300, forms=5_000)
 _LOADED = ("forms of a project, by its teacher", "user with groups", "open a form with a message")
+# A batch may take so long without a line in the log.
+_SLOW_SECONDS = 60
 _STATUSES = ("Pending", "Processing", "Rejected", *(["Completed"] * 9))
 _TAGS = (None, "gpu", "quota", "image", "storage", "other")
 # What the table forms and its indexes take, and of that what is ordered by id, where the engine tells: the primary key,
@@ -150,7 +152,8 @@ class Filled(msgspec.Struct):
 
 async def _fill_in_turn(stands: dict[str, Stand], population: Population, extent: Extent) -> dict[str, Filled]:
     databases = {
-        way: open_database(instance_settings(stand.database_url, stand.folder)) for way, stand in stands.items()
+        way: open_database(instance_settings(stand.database_url, stand.folder, slow_statement_seconds=_SLOW_SECONDS))
+        for way, stand in stands.items()
     }
     filled = {way: Filled([]) for way in stands}
     before: dict[str, tuple[int, ...]] = {}
