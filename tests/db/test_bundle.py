@@ -371,7 +371,8 @@ def test_the_steps_between_two_revisions_come_in_order(monkeypatch: pytest.Monke
         return fields
 
     monkeypatch.setattr(
-        "holdfast.db.lifecycle.upgrades.UPGRADES", {"0012": step, "0010": None, "0011": step, "0013": step}
+        "holdfast.db.lifecycle.upgrades.UPGRADES",
+        {"0012": step, "0010": None, "0011": step, "0013": step, "0014": step},
     )
     assert steps_between("0010", "0012") == [step, step]
     assert steps_between("0012", "0012") == []

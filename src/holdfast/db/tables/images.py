@@ -13,7 +13,7 @@ from holdfast.db.tables.base import (
     unlink_key,
     updated_at,
 )
-from holdfast.db.types import Flag, Key, LongText, Timestamp, Words
+from holdfast.db.types import Flag, Key, LongText, Timestamp, Words, index_on_mariadb
 
 IMAGE_REQUEST_STATUSES = ("pending", "approved", "rejected")
 
@@ -33,6 +33,7 @@ container_repositories = define_table(
     updated_at(),
     Index(None, "created_at", "id"),
     Index(None, "deleted_at"),
+    index_on_mariadb("full_name", "id"),
     live_unique("full_name"),
     policy=_soft("repository"),
 )

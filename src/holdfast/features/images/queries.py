@@ -212,6 +212,8 @@ _RULE = (
         .outerjoin(image_requests, and_(image_requests.c.id == image_allow_list.c.request_id, live(image_requests)))
     )
     .where(_rule_counts)
+    # MariaDB would begin with all repositories, because they are fewer, and sort every rule for one page.
+    .prefix_with("STRAIGHT_JOIN", dialect="mariadb")
 )
 GET_IMAGE = Query("images.get_image", _RULE.where(image_allow_list.c.id == _image_id), AllowedImage)
 GET_IMAGE_INCLUDE_DELETED = with_deleted(GET_IMAGE, image_allow_list)

@@ -50,7 +50,8 @@ class Explainer:
             return postgresql.read_plan(statement.name, answer[0][0])
         aliases = aliases_in(compiled.sql)
         if dialect == "mariadb":
-            return mariadb.read_plan(statement.name, answer[0][0], aliases)
+            limit = mariadb.limit_of(compiled.sql, compiled.arguments(parameters))
+            return mariadb.read_plan(statement.name, answer[0][0], aliases, limit)
         return sqlite.read_plan(statement.name, [row[3] for row in answer], aliases, self._sqlite_indexes)
 
 

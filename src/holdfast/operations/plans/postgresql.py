@@ -24,7 +24,7 @@ def read_plan(statement: str, answer: str) -> Plan:
         tuple(access for node in nodes for access in _accesses(node)),
         sorts=any(node["Node Type"] == "Sort" for node in sorts),
         sorts_equals=any(node["Node Type"] == "Incremental Sort" for node in sorts),
-        sorted_rows=max((_sorted_rows(node) or 0 for node in sorts), default=None),
+        sorted_rows=max((rows for node in sorts if (rows := _sorted_rows(node)) is not None), default=None),
         returned=_returned(root, nodes),
     )
 
@@ -60,8 +60,13 @@ def _accesses(node: _Node) -> Iterator[Access]:
 
 
 def _sorted_rows(node: _Node) -> float | None:
+    """What the sort was given or, where nothing ran, is estimated to be given.
+
+    A sort of equals ends with the page, which the estimate of what it is given leaves out.
+    """
     (child, *_) = node["Plans"]
-    return _actual(child, "Actual Rows")
+    rows = _actual(child, "Actual Rows")
+    return float(child["Plan Rows"]) if rows is None and node["Node Type"] == "Sort" else rows
 
 
 def _returned(root: _Node, nodes: list[_Node]) -> float | None:

@@ -10,6 +10,7 @@ from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.errors import ConstraintViolationError
 from holdfast.db.statements import Command, Statement
 from holdfast.db.tables import metadata
+from holdfast.operations.plans.accepted import ACCEPTED, ACCEPTED_ON_MARIADB
 from holdfast.operations.plans.explain import Explainer, find_sqlite_indexes
 from holdfast.operations.plans.parameters import draw_samples
 from holdfast.operations.plans.rules import LARGE_TABLE_ROWS, find_faults
@@ -106,4 +107,5 @@ async def undone(database: Database) -> AsyncIterator[Transaction]:
 
 def _take_in(review: Review, plan: Plan, statement: Statement, dialect_name: str, large: int) -> None:
     review.plans[statement.name] = plan
-    review.faults += find_faults(plan, statement.compiled(dialect_name).sql, review.sizes, large)
+    accepted = (*ACCEPTED, *ACCEPTED_ON_MARIADB) if dialect_name == "mariadb" else ACCEPTED
+    review.faults += find_faults(plan, statement.compiled(dialect_name).sql, review.sizes, large, accepted)

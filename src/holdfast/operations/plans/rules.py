@@ -77,5 +77,9 @@ def _sorts(plan: Plan) -> Iterator[tuple[str, str]]:
     if ".after(" not in plan.statement or not (plan.sorts or (plan.sorts_equals and plan.sorted_rows is not None)):
         return
     if plan.sorted_rows is None or plan.sorted_rows > UNNOTICED_ROWS:
-        told = "rows" if plan.sorted_rows is None else f"{plan.sorted_rows:,.0f} rows"
+        told = (
+            "rows"
+            if plan.sorted_rows is None
+            else f"{'about ' if plan.returned is None else ''}{plan.sorted_rows:,.0f} rows"
+        )
         yield "sort", f"{plan.statement} sorts {told} for one page: no index has its order"

@@ -35,9 +35,10 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What an engine does for a statement. `returned` and `sorted_rows` are None where it only estimated.
+    """What an engine does for a statement. `returned` is None where it only estimated.
 
-    `sorts` means all rows; `sorts_equals` that rows come in order already but for those equal in its first column.
+    `sorted_rows` is what its sorts were given, or the guess of it, and None where the engine tells neither. `sorts`
+    means all rows; `sorts_equals` that rows come in order already but for those equal in its first column.
     """
 
     statement: str
