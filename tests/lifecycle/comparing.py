@@ -17,6 +17,16 @@ from tests.lifecycle.world import World, count_audit_rows, dump_deletions, dump_
 
 Result = TypeVar("Result")
 OFTEN = st.sampled_from([True, True, True, False])
+# What the acts of the machine that make something may change of a row that is there.
+_CHANGED_BY_PEOPLE = {
+    "users": {"username", "deletion_protected"},
+    "group_list": {"deletion_protected"},
+    "project_list": {"deletion_protected"},
+    "config_files": {"content"},
+    "resources": {"deletion_id"},
+    "image_requests": {"status", "reviewer_id", "reviewed_at"},
+    "image_allow_list": {"request_id", "is_enabled"},
+}
 
 
 class ComparingMachine(RuleBasedStateMachine):
@@ -107,7 +117,10 @@ class ComparingMachine(RuleBasedStateMachine):
                 assert values["deletion_id"] == ""
             elif values["deletion_id"] != known["deletion_id"]:
                 self.adopt_mark(row, known, values)
+            if known is not None and not _has_joined_again(row, known, values):
+                _require_only_changes_of_people(row, known, values)
             self.model.rows[row] = values
+        assert self.model.rows.keys() == dict(found).keys()
 
     def adopt_times(self, rows: Iterable[RowId]) -> None:
         """Rows that an act made or changed, as the model says; only the product knows their times and defaults."""
@@ -152,6 +165,20 @@ class ComparingMachine(RuleBasedStateMachine):
         users = {row[1][0] for row in self.model.closure([root], through_deleted=True) if row[0] == "users"}
         count = sum(self.audit_rows.get(user, 0) for user in users)
         return {"audit_logs": count} if count else {}
+
+
+def _has_joined_again(row: RowId, known: Values, values: Values) -> bool:
+    return row[0] == "user_group" and known["deletion_id"] != values["deletion_id"]
+
+
+def _require_only_changes_of_people(row: RowId, known: Values, values: Values) -> None:
+    changed = {name for name, value in values.items() if value != known[name]}
+    allowed = _CHANGED_BY_PEOPLE.get(row[0], set())
+    # A mark leaves the version as it is; whatever people change has a new one.
+    if changed - {"deletion_id"}:
+        allowed = allowed | {"updated_at"}
+        assert values["updated_at"] > known["updated_at"]
+    assert changed <= allowed, f"{row} changed in {changed}"
 
 
 def _without_ids(item: tuple[RowId, Values]) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from holdfast.core.errors import HoldfastError
 from holdfast.features.deletions.errors import DecisionNeededError, DeletionProtectedError, PlanChangedError
 from tests.lifecycle.comparing import OFTEN, ComparingMachine
 from tests.lifecycle.model import ROOT_TYPES, Deletion, RowId
-from tests.lifecycle.world import count_audit_rows, dump_counts, dump_rows
+from tests.lifecycle.world import count_audit_rows, dump_counts, dump_rows, list_bundled
 
 Result = TypeVar("Result")
 
@@ -44,7 +44,7 @@ _MADE = [
     "user_name",
 ]
 _WAYS_TO_DELETE = ["great", "any", "any", "by an old plan", "resource", "protected"]
-_LATER_ACTS = ["restore", "restore", "restore", "purge", "purge", "recover", "recover", "recover", "clean_up"]
+_LATER_ACTS = ["restore", "restore", "restore", "purge", "purge", "recover", "recover", "write_bundles", "clean_up"]
 Act = Any  # A coroutine, or nothing where what it takes is not there.
 
 
@@ -281,6 +281,13 @@ class LifecycleMachine(ComparingMachine):
             assert removed == 0
         else:
             self.follow_purge(deletion, removed)
+
+    def write_bundles(self, _: st.DataObject) -> None:
+        """The bundles of all that is deleted are written, and no row changes: the invariant looks at each."""
+        self.run(self.world.write_bundles())
+        bundled = self.run(list_bundled(self.world.database))
+        assert bundled >= {each.id for each in self.model.deletions.values() if each.state == "deleted"}
+        self.tally["bundled"] += 1
 
     def clean_up(self, data: st.DataObject) -> None:
         """Retention takes the oldest deletions, at times all."""

@@ -23,7 +23,7 @@ _LONG = (12, 60)
 # Now and then a long one does not come upon all that it should.
 _MOST_RUNS = 3
 # A run in which none of this happens shows nothing.
-_HAPPENS_DAILY = {"restored", "purged", "recovered"}
+_HAPPENS_DAILY = {"restored", "bundled", "purged", "recovered"}
 _HAPPENS_IN_THE_LONG_RUN = _HAPPENS_DAILY | {
     "restored twice",
     "restore refused: parent",

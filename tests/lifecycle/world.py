@@ -67,6 +67,13 @@ async def dump_counts(database: Database, deletion_id: str) -> dict[str, int]:
     return msgspec.json.decode(counts, type=dict[str, int])
 
 
+async def list_bundled(database: Database) -> set[str]:
+    """The deletions whose bundle is written and verified."""
+    async with database.read() as tx:
+        found = await tx.fetch_text("SELECT id FROM deletions WHERE bundle_verified_at IS NOT NULL")
+    return {str(deletion_id) for (deletion_id,) in found}
+
+
 async def count_audit_rows(database: Database) -> dict[str, int]:
     """How many audit rows each user has."""
     async with database.read() as tx:
