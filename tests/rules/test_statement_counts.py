@@ -73,6 +73,24 @@ async def test_a_hundred_rows_take_as_many_statements_as_two(many: ManyRows) -> 
     assert not found, "\n" + "\n".join(found)
 
 
+@pytest.mark.conformance("Q-04")
+async def test_a_page_behind_the_last_stays_within_the_budget(many: ManyRows) -> None:
+    """It tells no total by itself, so that one more statement counts; with deleted rows the parent is looked for."""
+    await many.grow_to(2)
+    client = many.instance.client(many.super_token)
+    runs: list[Run] = []
+    for route in LIST_ROUTES:
+        for deleted in ("false", "true"):
+            before = statements_run()
+            answer = await client.get(many.path(route), params={"page": 50, "limit": 20, "include_deleted": deleted})
+            title = f"GET {route} behind the last page, include_deleted={deleted}"
+            runs.append(Run(route, title, 2, statements_run() - before))
+            assert answer.status_code == 200, answer.text
+            assert answer.json()["items"] == []
+    found = faults(runs, dict.fromkeys(LIST_ROUTES, Budget(_MOST_STATEMENTS, repeated=())))
+    assert not found, "\n" + "\n".join(found)
+
+
 async def test_every_list_comes_without_its_total_where_that_is_asked(many: ManyRows) -> None:
     await many.grow_to(20)
     client = many.instance.client(many.super_token)

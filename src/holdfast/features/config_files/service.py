@@ -215,7 +215,9 @@ async def list_resources(
 ) -> Page[Resource]:
     """The Kubernetes objects of a config file."""
     if page.include_deleted:
-        await get_config_file_include_deleted(tx, actor, cf_id)
+        await get_include_deleted(
+            tx, actor, queries.GET_CONFIG_FILE_INCLUDE_DELETED, ConfigFileNotFoundError, cf_id=cf_id
+        )
     else:
         await _get_access(tx, actor, cf_id)
     return await queries.RESOURCES.fetch_page(

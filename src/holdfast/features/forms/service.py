@@ -176,7 +176,7 @@ async def list_messages(
 ) -> Page[FormMessage]:
     """The messages of a form, oldest first."""
     if page.include_deleted:
-        await get_form_include_deleted(tx, actor, form_id)
+        await get_include_deleted(tx, actor, queries.GET_FORM_INCLUDE_DELETED, FormNotFoundError, form_id=form_id)
     else:
         await _get_access(tx, actor, form_id, queries.FIND_ACCESS)
     return await queries.MESSAGES.fetch_page(
