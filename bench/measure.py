@@ -68,9 +68,12 @@ def server_side(server: Server, load: Driven, scenario: Scenario) -> Side:
 
 
 def compare(stand: Stand, scenario: Scenario, *, product: Side, other: Side, effort: Effort) -> Comparison:
-    """Measure both sides in turn, each application on a core that database and load leave alone."""
+    """Measure both sides in turn, each application on a core that database and load leave alone.
+
+    An embedded database works in the application, and the kernel places its threads.
+    """
     sides = (product, other)
-    if stand.shares_cores:
+    if stand.shares_cores or not stand.server_pids:
         return _compare(stand, scenario, sides, effort)
     loads = {side.load_pid for side in sides if side.load_pid is not None}
     with kept_apart([side.pid for side in sides], [*stand.server_pids, *loads]):
