@@ -37,9 +37,8 @@ def memory_of_server_mib(pid: int) -> float:
 def kept_apart(applications: Iterable[int], others: Iterable[int]) -> Iterator[None]:
     """For the block the applications run on one core and the others on the rest, with their threads and descendants.
 
-    Without it they drive one another from the cores and out of their caches, three processes of a server under load
-    more than two of a bare loop, and a request seems to cost the more the more processes there are. On a machine with
-    one core nothing changes.
+    Without it the kernel moves them about, and what a request costs depends on how many processes share the cores. On
+    a machine with one core nothing changes.
     """
     cores = os.sched_getaffinity(0)
     own, rest = {min(cores)}, cores - {min(cores)}
