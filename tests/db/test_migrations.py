@@ -278,6 +278,10 @@ _DRIFTS = [
         ),
     ),
     Drift(
+        "column audit_logs.id gives numbers of removed rows again: it is not AUTOINCREMENT",
+        rewrite=("audit_logs", "PRIMARY KEY AUTOINCREMENT", "PRIMARY KEY"),
+    ),
+    Drift(
         "table sign_in_failures is missing",
         postgresql="DROP TABLE sign_in_failures",
         mariadb="DROP TABLE sign_in_failures",

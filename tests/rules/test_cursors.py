@@ -162,7 +162,7 @@ class _Walk:
         after = self.keys(await self._fetch_whole(filters))
         changes.check(seen, after, told)
         await self.course.drop(self.route, changes.added)
-        await self.course.bring_back(self.route, changes.removed.keys() - changes.added.keys())
+        await self.course.bring_back(self.route, changes.removed)
 
     async def _fetch_whole(self, filters: dict[str, str]) -> list[Values]:
         page = await self._fetch(filters | {"limit": "100"})

@@ -26,6 +26,7 @@ def find_drift(connection: Connection) -> list[str]:
         else:
             findings.extend(_table_drift(details, table))
     findings.extend(_collation_drift(connection))
+    findings.extend(_numbering_drift(connection))
     live_views = set(inspector.get_view_names())
     findings.extend(f"view {name} is missing" for name in VIEWS if name not in live_views)
     findings.extend(_procedure_drift(connection))
@@ -98,6 +99,18 @@ def _collation_drift(connection: Connection) -> Iterator[str]:
             continue
         if not (collation == "C" or str(collation).endswith("_nopad_bin")):
             yield f"column {table_name}.{column_name} has the collation {collation}, which does not compare bytes"
+
+
+def _numbering_drift(connection: Connection) -> Iterator[str]:
+    """Tables whose new rows would get the numbers of removed ones, as those of SQLite do where nothing else is said."""
+    if connection.dialect.name != "sqlite":
+        return
+    rows = connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'table'"))
+    definitions = {name: definition.upper() for name, definition in rows}
+    for table in metadata.sorted_tables:
+        key = table.autoincrement_column
+        if key is not None and table.name in definitions and "AUTOINCREMENT" not in definitions[table.name]:
+            yield f"column {table.name}.{key.name} gives numbers of removed rows again: it is not AUTOINCREMENT"
 
 
 def _key_drift(details: _Details, table: Table) -> Iterator[str]:

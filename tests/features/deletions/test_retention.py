@@ -25,7 +25,7 @@ from holdfast.features.deletions.retention import CleanupForbiddenError, Cleanup
 from tests.db.live import other_connection
 from tests.db.retention_world import delete, make_entry, make_world, states, survivors
 from tests.db.rows import fetch, run
-from tests.factories import insert_rows
+from tests.factories import insert_rows, make_user
 from tests.instance import Instance
 
 ADMIN = Actor(user_id="admin", username="admin", is_super_admin=True)
@@ -191,6 +191,22 @@ async def test_old_entries_are_archived_before_they_go(database: Database, tmp_p
     assert (archive_rows, removed_rows, is_open) == (1300, 1300, 0)
     assert (await cleanup(database, tmp_path, "audit-logs", 90)).counts == {}
     assert _files(tmp_path) == [path]
+
+
+@pytest.mark.conformance("S-07")
+async def test_entries_after_a_whole_log_has_gone_are_numbered_behind_it(database: Database, tmp_path: Path) -> None:
+    await make_user(database, "admin")
+    await make_user(database, "eve", u_id="eve")
+    for _ in range(2):
+        await _old_entries(database, 3)
+        gone = await fetch(database, "SELECT id FROM audit_logs WHERE action = 'old' ORDER BY id")
+        # Nothing younger stands in the log: what tells of the removal is the first entry after it.
+        await run(database, "DELETE FROM audit_logs WHERE action <> 'old'")
+        assert (await cleanup(database, tmp_path, "audit-logs", 90)).counts == {"audit_logs": 3}
+        ((told,),) = await fetch(database, "SELECT id FROM audit_logs")
+        assert told > gone[-1][0]
+    spans = await fetch(database, "SELECT first_id, last_id FROM audit_archives ORDER BY first_id")
+    assert spans[0][1] < spans[1][0]
 
 
 @pytest.mark.conformance("S-07")

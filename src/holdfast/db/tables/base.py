@@ -64,6 +64,8 @@ def define_table(name: str, *items: SchemaItem, policy: TablePolicy) -> Table:
         mariadb_engine="InnoDB",
         mariadb_charset="utf8mb4",
         mariadb_collate="utf8mb4_nopad_bin",
+        # Where the engine numbers the rows, no row gets the number of one that was removed: the servers need no word.
+        sqlite_autoincrement=True,
     )
 
 
