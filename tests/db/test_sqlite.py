@@ -73,18 +73,6 @@ def _analyzed_elsewhere(path: Path) -> None:
             pytest.skip("this build of SQLite knows no samples")
 
 
-def test_statistics_do_not_make_a_statement_plan_anew(path: Path) -> None:
-    with closing(connect(path, read_only=False)) as connection:
-        connection.execute("ANALYZE")
-        assert connection.execute("SELECT count(*) FROM sqlite_stat1").fetchone() != (0,)
-    with closing(connect(path, read_only=True)) as connection, _preparations(connection) as asked:
-        assert _count(connection, "open") == 900
-        assert asked
-        asked.clear()
-        assert _count(connection, "closed") == 100
-        assert asked == []
-
-
 async def test_a_start_lets_go_the_samples_of_another_program(path: Path) -> None:
     _analyzed_elsewhere(path)
     async with _started(path) as database:

@@ -358,8 +358,6 @@ def connect(path: Path, *, read_only: bool) -> Any:
         # KiB for each connection. Readers are many, and the system's own cache is behind them.
         connection.execute(f"PRAGMA cache_size = {-4000 if read_only else -16000}")
         connection.execute("PRAGMA temp_store = MEMORY")
-        # With a limit, ANALYZE takes no samples of values (`_forget_samples`).
-        connection.execute("PRAGMA analysis_limit = 1000")
         connection.execute(f"PRAGMA busy_timeout = {1000 if read_only else 0}")
         if read_only:
             connection.execute("PRAGMA query_only = ON")
@@ -371,7 +369,7 @@ def connect(path: Path, *, read_only: bool) -> Any:
 
 
 def _forget_samples(connection: Any) -> None:
-    """Drop what an ANALYZE by another program kept of the values themselves.
+    """Drop what an ANALYZE kept of the values themselves.
 
     A build of SQLite that knows such samples plans a statement anew each time that its parameters change, for the sake
     of the samples, which takes three times as long as running it does. What the plans need is in sqlite_stat1.
