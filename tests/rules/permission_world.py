@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from holdfast.core.ids import new_long_id
+from holdfast.db.statistics.gauges import DATABASE_NUMBERS
 from holdfast.db.tables import (
     container_repositories,
     container_tags,
@@ -15,6 +16,7 @@ from holdfast.db.tables import (
     resources,
 )
 from holdfast.db.tables.groups import SUPER_GROUP_ID
+from holdfast.features.images.orphan_gauge import ORPHANS
 from tests.factories import (
     insert_row,
     make_config_file,
@@ -139,6 +141,13 @@ _ID_OF = {
 
 
 async def nothing(world: World) -> Ids:
+    return {}
+
+
+async def nothing_read_lately(world: World) -> Ids:
+    """A scrape reads everything anew, as it does from time to time."""
+    for numbers in (DATABASE_NUMBERS, ORPHANS):
+        numbers.read_at.clear()
     return {}
 
 

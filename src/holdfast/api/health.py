@@ -1,5 +1,6 @@
 """/healthz, /readyz and /metrics, for probes and scrapers; public, and without any row of the product."""
 
+import asyncio
 from typing import Any
 
 from litestar import Response, get
@@ -8,7 +9,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from holdfast import __version__
 from holdfast.api.deps import ApiRequest, database_of
 from holdfast.core.errors import HoldfastError
-from holdfast.db.statistics.gauges import refresh_database_numbers
+from holdfast.db.statistics.gauges import DATABASE_NUMBERS
+from holdfast.features.images.orphan_gauge import ORPHANS
 
 
 @get("/healthz", summary="Whether the process answers", tags=["operations"])
@@ -36,7 +38,9 @@ async def readyz(request: ApiRequest) -> Response[dict[str, Any]]:
     include_in_schema=False,
 )
 async def metrics(request: ApiRequest) -> bytes:
-    await refresh_database_numbers(database_of(request))
+    database = database_of(request)
+    # Side by side, so that a database that is away holds the scrape up once.
+    await asyncio.gather(DATABASE_NUMBERS.refresh(database), ORPHANS.refresh(database))
     return generate_latest()
 
 

@@ -145,6 +145,11 @@ class Listing(Generic[Row]):
         next_cursor = self._next_cursor(rows, page.limit, sort, following, cursor_key)
         return Page(items=rows[: page.limit], total=total, page=page.page, limit=page.limit, next=next_cursor)
 
+    async def count(self, tx: Transaction, *, scope: str = "all", **parameters: Any) -> int:
+        """How many rows the list has. Filters whose value is None do not apply."""
+        filters, values = self._chosen(scope, parameters)
+        return await tx.fetch_count(self._count_query(scope, filters), **values)
+
     def declare_all(self, most_filters: int | None = None) -> Iterator[Query[Any]]:
         """Every statement that this list can run, for the plan review: each scope, set of filters and sort.
 
@@ -230,7 +235,7 @@ class Listing(Generic[Row]):
         if query is None:
             counting = self._filtered(self._count_select, scope, filters)
             name = self._statement_name("count", scope, filters)
-            query = self._queries[key] = count_of(name, counting.pop(""), by_dialect=counting)
+            query = self._queries[key] = count_of(name, counting.pop(""), by_dialect=counting, heavy=True)
         return query
 
     def _page_query(self, scope: str, filters: tuple[str, ...], sort: str, verb: str) -> QueryWithTotal[Row]:

@@ -454,10 +454,12 @@ _DECODE_TIMESTAMP: dict[str, Convert] = {"sqlite": _timestamp_from_text, "mariad
 _ENCODE_LIST: dict[str, Convert] = {"sqlite": _list_to_json, "postgresql": list, "mariadb": _list_to_tuple}
 
 
-def count_of(name: str, element: Select[Any], *, by_dialect: Mapping[str, Select[Any]] | None = None) -> Query[Count]:
+def count_of(
+    name: str, element: Select[Any], *, by_dialect: Mapping[str, Select[Any]] | None = None, heavy: bool = False
+) -> Query[Count]:
     """A query that counts the rows of `element`, which must be a plain select without order and limit."""
     counted = {dialect: _counted(each) for dialect, each in (by_dialect or {}).items()}
-    return Query(name, _counted(element), Count, by_dialect=counted)
+    return Query(name, _counted(element), Count, by_dialect=counted, heavy=heavy)
 
 
 def _with_total(page: Select[Any], counting: Select[Any]) -> Select[Any]:

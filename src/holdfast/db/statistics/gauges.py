@@ -1,24 +1,15 @@
 """The database's own numbers as metrics, read at most once a minute, whoever scrapes how often."""
 
-import asyncio
-import time
 from collections.abc import Iterator
-from weakref import WeakKeyDictionary
 
-import structlog
 from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from holdfast.core.errors import HoldfastError
-from holdfast.db.engines.base import Database
+from holdfast.db.engines.base import Transaction
 from holdfast.db.statistics import reports
+from holdfast.db.statistics.reading import Reading
 from holdfast.db.statistics.types import Connections, IndexUsage, TableSizes
-
-_log = structlog.get_logger("holdfast.db")
-_FRESH_SECONDS = 60.0
-# A scrape must answer also when the database does not, and soon.
-_LONGEST_SECONDS = 2.0
 
 
 class _DatabaseNumbers(Collector):
@@ -78,21 +69,13 @@ class _DatabaseNumbers(Collector):
 
 
 _numbers = _DatabaseNumbers()
-_read_at: "WeakKeyDictionary[Database, float]" = WeakKeyDictionary()
 
 
-async def refresh_database_numbers(database: Database) -> None:
-    """Read the numbers anew where they are older than a minute; keep the old ones where that fails."""
-    now = time.monotonic()
-    if now - _read_at.get(database, -_FRESH_SECONDS) < _FRESH_SECONDS:
-        return
-    # Before the first await, so that scrapes that meet read once.
-    _read_at[database] = now
-    try:
-        async with asyncio.timeout(_LONGEST_SECONDS), database.read() as tx:
-            _numbers.sizes = await reports.estimate_table_sizes(tx)
-            _numbers.connections = await reports.read_connections(tx)
-            # SQLite counts no use of indexes, and the sizes of that report may cost a reading of the whole file.
-            _numbers.usage = None if tx.dialect_name == "sqlite" else await reports.read_index_usage(tx)
-    except (HoldfastError, TimeoutError) as error:
-        _log.warning("database_numbers_not_read", reason=str(error) or type(error).__name__)
+async def _read(tx: Transaction) -> None:
+    _numbers.sizes = await reports.estimate_table_sizes(tx)
+    _numbers.connections = await reports.read_connections(tx)
+    # SQLite counts no use of indexes, and the sizes of that report may cost a reading of the whole file.
+    _numbers.usage = None if tx.dialect_name == "sqlite" else await reports.read_index_usage(tx)
+
+
+DATABASE_NUMBERS = Reading("database_numbers", _read, fresh_seconds=60)

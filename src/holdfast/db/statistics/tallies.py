@@ -1,12 +1,36 @@
 """The statements of this process: how often each ran, how long it took, and how many rows it gave."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import msgspec
+from prometheus_client import REGISTRY
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from holdfast.db.statements import registry
 
 _COUNTED_SINCE = datetime.now(UTC)
+
+
+class _StatementRows(Collector):
+    """The rows of each statement that ran, as the statements count them for the report."""
+
+    def __init__(self) -> None:
+        REGISTRY.register(self)
+
+    def collect(self) -> Iterator[Metric]:
+        """What a scrape reads."""
+        rows = CounterMetricFamily(
+            "holdfast_statement_rows", "Rows that statements gave or changed, by name.", labels=["statement"]
+        )
+        for statement in registry:
+            if any(statement.timing.buckets):
+                rows.add_metric([statement.name], statement.rows)
+        yield rows
+
+
+_statement_rows = _StatementRows()
 
 
 class StatementTally(msgspec.Struct, frozen=True, kw_only=True):
