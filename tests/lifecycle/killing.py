@@ -55,13 +55,17 @@ class Moments:
         if self._left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    def pass_statement(self, statement: Statement) -> None:
+        """The end of a statement."""
+        self.pass_one()
+
     def watch(self, database: Database) -> None:
         """Count the statements and commits of a database, and what reaches the disk."""
         observe, write = Transaction._observe, database.write
 
         def observe_and_pass(tx: Transaction, statement: Statement, started: float, rows: int) -> None:
             observe(tx, statement, started, rows)
-            self.pass_one()
+            self.pass_statement(statement)
 
         @asynccontextmanager
         async def write_and_pass(isolation: Isolation = Isolation.READ_COMMITTED) -> AsyncIterator[Transaction]:

@@ -4,6 +4,7 @@ import shutil
 from datetime import datetime, timedelta
 
 from holdfast.core.clock import utc_now
+from holdfast.db.engines.base import Database
 from holdfast.db.lifecycle.bundle_file import open_bundle
 from holdfast.db.tables import deletions
 from holdfast.worker.registry import bundle_folder
@@ -33,6 +34,10 @@ class Scene:
         self.model = Model()
         # Per user, before a purge takes them.
         self.audit_rows: dict[str, int] = {}
+
+    def use(self, database: Database) -> None:
+        """Go on with another connection to the same database."""
+        self.database = self.world.database = database
 
     async def fill(self) -> None:
         """Make the rows, one of them deleted before."""
