@@ -65,7 +65,8 @@ class Listing(Generic[Row]):
     parameters are given beside the filters; `scopes_on_sqlite` words some of them otherwise there. `search` is the
     condition that `q` adds, with the parameter `q`. `sorts` maps the names a caller may sort by to NOT NULL columns;
     each of them and `row_id` must be among the columns of `row`, under the same name. A list whose `row` is
-    `Deletable` can also show deleted rows.
+    `Deletable` can also show deleted rows. `count_select` yields the same rows without the tables that only give names;
+    where `searches_joined`, `q` needs these, too, and what it finds is counted in `select`.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Listing(Generic[Row]):
         scopes_on_sqlite: Mapping[str, ColumnElement[bool]] | None = None,
         search: ColumnElement[bool] | None = None,
         count_select: Select[Any] | None = None,
+        searches_joined: bool = False,
     ) -> None:
         self.name = name
         self.row = row
@@ -95,6 +97,7 @@ class Listing(Generic[Row]):
         self._select = select
         # Counting needs no joins that only fetch names.
         self._count_select = select if count_select is None else count_select
+        self._search_select = select if searches_joined else self._count_select
         self._row_id = row_id
         self._queries: dict[tuple[str, ...], Query[Any]] = {}
         self._pages: dict[tuple[str, ...], QueryWithTotal[Row]] = {}
@@ -233,7 +236,7 @@ class Listing(Generic[Row]):
         key = ("count", scope, *filters)
         query = self._queries.get(key)
         if query is None:
-            counting = self._filtered(self._count_select, scope, filters)
+            counting = self._filtered(self._counted(filters), scope, filters)
             name = self._statement_name("count", scope, filters)
             query = self._queries[key] = count_of(name, counting.pop(""), by_dialect=counting, heavy=True)
         return query
@@ -243,7 +246,7 @@ class Listing(Generic[Row]):
         query = self._pages.get(key)
         if query is None:
             name = self._statement_name(verb, scope, filters, sort)
-            counting = self._filtered(self._count_select, scope, filters)
+            counting = self._filtered(self._counted(filters), scope, filters)
             selects = {
                 dialect: (page, counting[dialect])
                 for dialect, page in self._numbered(scope, filters, sort, verb).items()
@@ -300,6 +303,9 @@ class Listing(Generic[Row]):
         }
         return {name: select.where(*chosen if each is None else (each, *chosen)) for name, each in conditions.items()}
 
+    def _counted(self, filters: tuple[str, ...]) -> Select[Any]:
+        return self._search_select if "q" in filters else self._count_select
+
     def _ordered(self, select: Select[Any], sort: str) -> Select[Any]:
         column = self.sorts[sort.removeprefix("-")]
         columns = (column,) if column is self._row_id else (column, self._row_id)
@@ -334,6 +340,7 @@ class _ListingIncludeDeleted(Listing[Row]):
             default_sort=listing.default_sort,
             count_select=include_deleted(listing._count_select),
         )
+        self._search_select = include_deleted(listing._search_select)
         self.filters = listing.filters
 
     def _query(self, name: str, select: Select[Any], by_dialect: Mapping[str, Select[Any]]) -> Query[Row]:

@@ -156,6 +156,9 @@ MEMBERS = Listing(
     default_sort="username",
     filters={"role": _has_role},
     search=or_(contains_text(users.c.username, "q"), contains_text(users.c.full_name, "q")),
+    # A membership goes with its user.
+    count_select=select(user_group.c.u_id).where(user_group.c.g_id == _g_id, live(user_group)),
+    searches_joined=True,
 )
 
 # Deleted rows, too: the key is (u_id, g_id), so who comes back gets the old row again.
@@ -204,6 +207,9 @@ USER_GROUPS = Listing(
     filters={"role": _has_role},
     scopes={"all": None, "administered": user_group.c.g_id.in_(_administered)},
     search=contains_text(group_list.c.group_name, "q"),
+    # A membership goes with its group.
+    count_select=select(user_group.c.g_id).where(user_group.c.u_id == _u_id, live(user_group)),
+    searches_joined=True,
 )
 ALL_GROUPS_OF_USER = Query(
     "groups.all_groups_of_user",
