@@ -75,12 +75,12 @@ class Caller:
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url
-        self.client = httpx.Client(
-            base_url=f"{url}/api/v1",
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=PATIENCE_SECONDS,
-            verify=_TLS,
-        )
+        self.client = httpx.Client(base_url=f"{url}/api/v1", timeout=PATIENCE_SECONDS, verify=_TLS)
+        self.sign_in(token)
+
+    def sign_in(self, token: str) -> None:
+        """Speak as whoever has this token."""
+        self.client.headers["Authorization"] = f"Bearer {token}"
 
     def wait_until_ready(self, commands: Commands) -> None:
         """Return once the server says that it serves."""

@@ -1,10 +1,13 @@
 """`kill -9` of the real server within an act asked for over HTTP, and of `holdfast recover`.
 
 test_killing.py kills the bare acts after each statement; this shows the same for the whole process: HTTP, pool, worker,
-shared commits. After each death a server that nothing touches is started on what the dead one left, and asked what
-became of it. Moments are the ends of statements that write, commits, and files brought to the disk. A delete dies at
-each; the longer acts die at every third, from another one on each engine, so that the three together leave none out,
-and at the last one, after which everything is done and nobody was told.
+shared commits. After each death of a server another one, which nothing touches, is started on what it left and asked
+what became of it; beside a recovery one runs all the time.
+
+Moments are the ends of statements that write, commits, and files brought to the disk. A delete and a restore die at
+each. Of the some sixty of a purge it is every seventh, of the some forty of a recovery every fifth, from another one on
+each engine and out of step with their transactions, which have three and two; and the last three, at which everything
+is done and nobody was told.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -47,7 +50,7 @@ class Stage:
         self._folder = folder
         self._settings = instance_settings(url, folder)
         self._environment = environment_of(url, folder)
-        self._token = ""
+        self.token = ""
         self.servers = servers
         self.recoveries = recoveries
 
@@ -59,7 +62,7 @@ class Stage:
             scene = Scene(instance, "left group")
             scene.clear_bundles()
             await scene.fill()
-            self._token = await make_token(database, scene.world.root.user_id)
+            self.token = await make_token(database, scene.world.root.user_id)
             scene.model.rows = await dump_rows(database)
             async with database.write() as tx:
                 for name in PERIODIC_JOBS:
@@ -75,13 +78,13 @@ class Stage:
 
     def server(self, **dying: Any) -> AbstractContextManager[Caller]:
         """A server that dies as it is told, or not."""
-        return serving(self.servers, self._environment, self._token, **dying)
+        return serving(self.servers, self._environment, self.token, **dying)
 
     @asynccontextmanager
     async def program(self) -> AsyncIterator[Caller]:
         """The installed program, started as people start it."""
         with serving_program(self._folder, database_url=self._settings.database_url) as server:
-            caller = Caller(server.url, self._token)
+            caller = Caller(server.url, self.token)
             yield caller
             caller.client.close()
 
@@ -90,28 +93,33 @@ class Stage:
         bundle = self._settings.resolved_bundle_dir / f"{deletion.id}.bundle.zip"
         self.recoveries.start("recover", str(bundle), "--json", environment=self._environment, **dying)
 
-    def thirds(self) -> "Thirds":
+    def every(self, step: int) -> "Moments":
         """The moments of a long act on this engine."""
-        return Thirds(1 + self._number)
+        return Moments(1 + self._number, step)
 
 
-class Thirds:
-    """Every third moment of an act, until it comes to its end; then those between, backwards, to the last one."""
+class Moments:
+    """Some moments of an act until it comes to its end, which the test tells; then its last three, backwards."""
 
-    def __init__(self, first: int) -> None:
-        self._first = first
+    def __init__(self, first: int, step: int) -> None:
+        self._moments = range(first, _MOST_MOMENTS, step)
         self.has_ended = False
 
     def __iter__(self) -> Iterator[int]:
-        for moment in range(self._first, _MOST_MOMENTS, 3):
+        deaths: list[int] = []
+        for moment in self._moments:
             yield moment
             if self.has_ended:
                 break
+            deaths.append(moment)
         assert self.has_ended, "the act never came to its end"
-        for earlier in range(moment - 1, moment - 3, -1):
+        among_the_last = 0
+        for earlier in range(deaths[-1] + self._moments.step - 1, 0, -1):
             self.has_ended = False
-            yield earlier
-            if not self.has_ended:
+            if earlier not in deaths:
+                yield earlier
+            among_the_last += not self.has_ended
+            if among_the_last == 3:
                 return
 
 
@@ -176,15 +184,14 @@ async def test_what_the_installed_program_answered_outlives_its_kill(stage: Stag
 
 async def test_a_killed_server_has_restored_everything_or_nothing(stage: Stage) -> None:
     states = []
-    for moment in (moments := stage.thirds()):
+    for moment in range(1, _MOST_MOMENTS):
         scene = await stage.set()
         async with stage.seen(scene):
             deletion = await scene.delete()
         root, path = scene.root[1][0], f"/deletions/{deletion.id}"
         with stage.server(dies_at=moment, in_request=f"POST /api/v1{path}/restore") as server:
             if server.ask("POST", f"{path}/restore") is not None:
-                moments.has_ended = True
-                continue
+                break
             assert stage.servers.wait().was_killed
         with stage.server() as server:
             states.append(server.done("GET", path)["state"])
@@ -206,7 +213,7 @@ async def test_a_killed_server_has_restored_everything_or_nothing(stage: Stage) 
 
 async def test_a_purge_whose_server_is_killed_is_finished_by_the_next_one(stage: Stage) -> None:
     states = set()
-    for moment in (moments := stage.thirds()):
+    for moment in (moments := stage.every(7)):
         scene = await stage.set()
         async with stage.seen(scene):
             deletion = await scene.delete()
@@ -239,36 +246,38 @@ async def test_a_purge_whose_server_is_killed_is_finished_by_the_next_one(stage:
 
 async def test_a_killed_recovery_shows_nothing_or_all_and_is_finished_by_the_next(stage: Stage) -> None:
     states = set()
-    for moment in (moments := stage.thirds()):
-        scene = await stage.set()
-        async with stage.seen(scene):
-            deletion = await scene.delete()
-            await scene.purge(deletion)
-        root, path = scene.root[1][0], f"/deletions/{deletion.id}"
-        before = scene.live_rows()
-        scene.model.recover(deletion)
-        stage.recover(deletion, dies_at=moment)
-        death = stage.recoveries.wait()
-        if not death.was_killed:
-            assert death.status == 0, stage.recoveries.output.read_text()
-            moments.has_ended = True
-            continue
-        with stage.server() as server:
+    await stage.set()
+    # It runs all the time, as it may.
+    with stage.server() as server:
+        for moment in (moments := stage.every(5)):
+            scene = await stage.set()
+            server.sign_in(stage.token)
+            async with stage.seen(scene):
+                deletion = await scene.delete()
+                await scene.purge(deletion)
+            root, path = f"/groups/{scene.root[1][0]}", f"/deletions/{deletion.id}"
+            before = scene.live_rows()
+            scene.model.recover(deletion)
+            stage.recover(deletion, dies_at=moment)
+            death = stage.recoveries.wait()
+            if not death.was_killed:
+                assert death.status == 0, stage.recoveries.output.read_text()
+                moments.has_ended = True
+                continue
             state = server.done("GET", path)["state"]
             states.add(state)
-            assert server.status(f"/groups/{root}") == (200 if state == "restored" else 404)
+            assert server.status(root) == (200 if state == "restored" else 404)
             async with stage.seen(scene):
                 await scene.require_consistency()
                 assert await scene.found_live() == (scene.live_rows() if state == "restored" else before)
-            # While the server runs, as the command's help says.
             stage.recover(deletion)
             assert stage.recoveries.wait().status == 0, stage.recoveries.output.read_text()
-            assert server.status(f"/groups/{root}") == 200
-        done = msgspec.json.decode(stage.recoveries.output.read_bytes())
-        assert done["was_recovered"] == (state == "restored")
-        async with stage.seen(scene):
-            await scene.require_model()
-            assert len(await scene.audited("recover")) == 1
+            done = msgspec.json.decode(stage.recoveries.output.read_bytes())
+            assert done["was_recovered"] == (state == "restored")
+            assert server.status(root) == 200
+            async with stage.seen(scene):
+                await scene.require_model()
+                assert len(await scene.audited("recover")) == 1
     assert states == {"purged", "restored"}
 
 
