@@ -1,12 +1,13 @@
-"""SQLite's own: what ANALYZE leaves behind must not make each statement dearer, and what runs in the event loop."""
+"""SQLite's own: what ANALYZE leaves behind, what runs in the event loop, and the log beside the file."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import String, column, func, insert, select, table
+from sqlalchemy import String, column, delete, func, insert, select, table
 
 import holdfast.db.engines.sqlite
 from holdfast.db.engines.base import Database
@@ -27,6 +28,8 @@ _HEAVY_AND_LONG = Query(
     heavy=True,
 )
 _HEAVY_INSERT = Command("tests.insert_heavy", insert(_forms).values(f_id="new", status="late"), heavy=True)
+
+_DELETION = Command("tests.delete_all", delete(_forms), heavy=True)
 
 
 @pytest.fixture
@@ -141,3 +144,24 @@ async def test_a_heavy_command_of_few_rows_stays_in_the_loop(path: Path, threade
             assert threaded == []
         async with database.read() as tx:
             assert await tx.fetch_count(_HEAVY_AND_SHORT) == 1001
+
+
+async def test_the_log_goes_to_the_file_beside_a_transaction_that_writes(path: Path, tmp_path: Path) -> None:
+    async with _started(path) as database:
+        async with database.write() as tx:
+            await tx.execute(_HEAVY_INSERT)
+        assert _without_its_log(path, tmp_path / "before.db") == 1000
+        async with database.write() as tx:
+            await tx.execute(_DELETION)
+            await database.tidy()
+            assert _without_its_log(path, tmp_path / "beside.db") == 1001
+        await database.tidy()
+        assert _without_its_log(path, tmp_path / "after.db") == 0
+
+
+def _without_its_log(path: Path, copy: Path) -> int:
+    """The rows of the database file alone."""
+    shutil.copy(path, copy)
+    with closing(connect(copy, read_only=False)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM forms").fetchone()
+        return int(count)

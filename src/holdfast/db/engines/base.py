@@ -274,6 +274,10 @@ class Database(ABC):
         """A transaction that only reads, all of whose statements see one moment, however long it lasts."""
         return _with_long_statements(self.write(Isolation.REPEATABLE_READ))
 
+    async def tidy(self) -> None:
+        """Do beside those who write what the engine would put off until one of their commits."""
+        return
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Database"]:
         """Start, and stop at the end of the block."""

@@ -43,9 +43,6 @@ _driver: ModuleType = sqlite3
 _UNIQUE = re.compile(r"UNIQUE constraint failed: (.+)")
 _NOT_NULL = re.compile(r"NOT NULL constraint failed: \w+\.(\w+)")
 _CHECK = re.compile(r"CHECK constraint failed: (\w+)")
-# Of the log, taken to the database file by the commit that fills them, for which others wait. SQLite's own number is
-# 1000, which takes 10 to 20 ms.
-_PAGES_OF_A_CHECKPOINT = 250
 # Together a millisecond or two.
 _OPERATIONS_A_LOOK, _MOST_LOOKS = 5_000, 4
 
@@ -159,6 +156,7 @@ class SqliteDatabase(Database):
             "sqlite", pool, connect=self._connect_reader, close=_close, is_open=lambda connection: True
         )
         self._writer = _Writer(path, wait_seconds=pool.wait_seconds)
+        self._checkpoints = _Checkpoints(path)
 
     async def start(self) -> None:
         if not SQLITE_VERSION_IS_SAFE:
@@ -171,6 +169,7 @@ class SqliteDatabase(Database):
     async def stop(self) -> None:
         await self.pool.close()
         await self._writer.stop()
+        await self._checkpoints.stop()
         self._reader_threads.shutdown(wait=False)
 
     @asynccontextmanager
@@ -209,6 +208,10 @@ class SqliteDatabase(Database):
         """As of the interface; a reader's connection, so that writers go on."""
         return self.read()
 
+    async def tidy(self) -> None:
+        """As of the interface: the log goes to the database file, which else a commit does while others wait."""
+        await self._checkpoints.run()
+
     async def _connect_reader(self) -> Any:
         return connect(self.path, read_only=True)
 
@@ -233,7 +236,6 @@ class _Writer:
 
     async def start(self) -> None:
         self.connection = connect(self._path, read_only=False)
-        self.connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_OF_A_CHECKPOINT}")
         _forget_samples(self.connection)
 
     async def stop(self) -> None:
@@ -348,6 +350,31 @@ class _Writer:
                 pause_seconds = min(pause_seconds * 2, 0.05)
             else:
                 return
+
+
+class _Checkpoints:
+    """Takes the log to the database file over a connection of its own, beside those who write."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-checkpoint")
+        self._connection: Any = None
+
+    async def run(self) -> None:
+        # One that cannot go on leaves the log as it is, for the next.
+        with contextlib.suppress(_driver.Error, HoldfastError):
+            await _in_thread(self._thread, self._checkpoint)
+
+    async def stop(self) -> None:
+        if self._connection is not None:
+            await _in_thread(self._thread, self._connection.close)
+            self._connection = None
+        self._thread.shutdown(wait=False)
+
+    def _checkpoint(self) -> None:
+        if self._connection is None:
+            self._connection = connect(self._path, read_only=False)
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def connect(path: Path, *, read_only: bool) -> Any:

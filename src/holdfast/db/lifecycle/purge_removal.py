@@ -22,7 +22,7 @@ from holdfast.db.lifecycle.row_format import KeyValues, format_of, key_parameter
 from holdfast.db.lifecycle.trash import count_marked
 from holdfast.db.statements import Count, Query
 
-_KEYS_AT_ONCE = 2000
+_KEYS_AT_ONCE = 500
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -199,6 +199,7 @@ class Removal:
     async def _rest(self, started: float) -> float:
         """Leave the database to others for a while; how many seconds the work before it took."""
         seconds = time.monotonic() - started
+        await self._lease.database.tidy()
         await asyncio.sleep(seconds * self._pace.rest_share)
         return seconds
 
