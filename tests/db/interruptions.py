@@ -40,6 +40,11 @@ class DyingDatabase:
         async with self._database.snapshot() as tx:
             yield _DyingTransaction(tx, self)
 
+    async def tidy(self) -> None:
+        """As of the interface."""
+        self._require_alive()
+        await self._database.tidy()
+
     def spend(self) -> None:
         """One statement is to be run."""
         self._left -= 1

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from hypothesis import assume
+from hypothesis import HealthCheck, assume
 from hypothesis import strategies as st
 from sqlalchemy import BigInteger, Column, Table, UniqueConstraint, insert
 
@@ -73,6 +73,10 @@ def delete_statement(root: Root) -> str:
 
 class _UndoneError(Exception):
     pass
+
+
+# The fixture `database` is emptied once for all examples of a test, each of which is undone.
+EMPTY_FOR_ALL_EXAMPLES = [HealthCheck.function_scoped_fixture]
 
 
 @asynccontextmanager

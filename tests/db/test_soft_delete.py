@@ -16,7 +16,7 @@ from holdfast.db.lifecycle.plan import count_deletion, root_of
 from holdfast.db.lifecycle.trash import Conflict, count_marked, find_conflicts, mark, rename_taken, unmark
 from holdfast.db.tables import metadata
 from holdfast.db.tables.base import Deletion, policy_of
-from tests.db.populations import Population, State, fill, populations, read_state, undone
+from tests.db.populations import EMPTY_FOR_ALL_EXAMPLES, Population, State, fill, populations, read_state, undone
 from tests.db.rows import fetch, make_row
 from tests.factories import (
     make_config_file,
@@ -30,18 +30,17 @@ from tests.factories import (
     make_token,
     make_user,
 )
-from tests.instance import Instance
 
 _CASCADES = [edge for edge in GRAPH.edges if edge.rule is Rule.CASCADE and "deletion_id" in edge.child.c]
 
 
 @pytest.mark.conformance("S-02", "C-13")
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=EMPTY_FOR_ALL_EXAMPLES)
 @given(population=populations())
 async def test_marking_takes_what_the_plan_says_and_restoring_gives_it_back(
-    shared_database: Instance, population: Population
+    database: Database, population: Population
 ) -> None:
-    async with undone(shared_database.database) as tx:
+    async with undone(database) as tx:
         await fill(tx, population)
         before: dict[str, State] = {}
         for number, root in enumerate(population.roots):
@@ -65,12 +64,12 @@ async def test_marking_takes_what_the_plan_says_and_restoring_gives_it_back(
 
 
 @pytest.mark.conformance("S-02", "S-03")
-@settings(max_examples=60)
+@settings(max_examples=60, suppress_health_check=EMPTY_FOR_ALL_EXAMPLES)
 @given(population=populations())
 async def test_a_restore_is_refused_exactly_where_a_parent_outside_is_deleted(
-    shared_database: Instance, population: Population
+    database: Database, population: Population
 ) -> None:
-    async with undone(shared_database.database) as tx:
+    async with undone(database) as tx:
         await fill(tx, population)
         for number, root in enumerate(population.roots):
             await mark(tx, root, f"deletion-{number}", utc_now())
