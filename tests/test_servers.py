@@ -21,7 +21,7 @@ from tests.servers import DatabaseServer, EngineMissingError, ServerFailedError,
 from tests.servers.address import checked_name, parse_address
 from tests.servers.plugin import ENGINES, DatabaseServers
 from tests.servers.postgresql import copy_installation, find_binaries
-from tests.servers.process import OpenServer, child_ids, free_loopback_port, process_handle
+from tests.servers.process import OpenServer, child_handles, free_loopback_port, process_handle
 
 PROJECT = Path(__file__).parent.parent
 LIMIT_SECONDS = 30
@@ -83,11 +83,19 @@ def test_only_a_durable_server_waits_for_the_disk(open_server: OpenServer) -> No
 def test_a_crash_takes_every_process_of_the_server(server: DatabaseServer) -> None:
     pid = server.pid
     assert pid is not None
-    with contextlib.ExitStack() as stack:
-        handles = [stack.enter_context(process_handle(each)) for each in (pid, *child_ids(pid))]
+    with process_handle(pid) as parent, child_handles(pid) as children:
         server.kill()
-        assert all(has_ended(handle) for handle in handles)
+        assert all(has_ended(handle) for handle in (parent, *children))
     assert server.pid is None
+
+
+def test_a_child_that_ends_while_it_is_listed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = start_python("-c", "pass")
+    ended.communicate(timeout=LIMIT_SECONDS)
+    monkeypatch.setattr("tests.servers.process.child_ids", lambda _: [ended.pid, os.getpid()])
+    with child_handles(os.getpid()) as children:
+        assert len(children) == 1
+        assert not select.select(children, [], [], 0)[0]
 
 
 def test_a_stopped_server_starts_again_with_its_data(server: DatabaseServer) -> None:

@@ -148,8 +148,7 @@ class DatabaseServer(ABC):
             return
         # A stopped parent starts no new children while the present ones are counted and killed.
         self._process.send_signal(signal.SIGSTOP)
-        with contextlib.ExitStack() as stack:
-            children = [stack.enter_context(process_handle(pid)) for pid in child_ids(self._process.pid)]
+        with child_handles(self._process.pid) as children:
             for child in children:
                 signal_process(child, signal.SIGKILL)
             self._process.kill()
@@ -295,6 +294,17 @@ def child_ids(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except FileNotFoundError:
         return []
+
+
+@contextlib.contextmanager
+def child_handles(pid: int) -> Iterator[list[int]]:
+    """A descriptor for each child of `pid`; a child that ends while they are listed is left out."""
+    with contextlib.ExitStack() as stack:
+        handles = []
+        for child in child_ids(pid):
+            with contextlib.suppress(ProcessLookupError):
+                handles.append(stack.enter_context(process_handle(child)))
+        yield handles
 
 
 @contextlib.contextmanager
