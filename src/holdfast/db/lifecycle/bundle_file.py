@@ -29,6 +29,7 @@ _LARGEST_MANIFEST = 1024 * 1024
 # Twice the longest text that a column holds, each character of which may need six signs in JSON.
 _LONGEST_LINE = 256 * 1024 * 1024
 _BLOCK = 1024 * 1024
+_SYNCED_AT_ONCE = 2 * 1024 * 1024
 _MODE = 0o600
 # The time in a zip is left at its first, so that the same rows give the same bytes.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
@@ -118,6 +119,7 @@ class BundleWriter:
         self._part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
         self._files: dict[str, FileEntry] = {}
         self._open: IO[bytes] | None = None
+        self._synced = 0
 
     def __enter__(self) -> "BundleWriter":
         if not self.path.parent.is_dir():
@@ -141,13 +143,21 @@ class BundleWriter:
 
     def begin(self, name: str) -> "LinesWriter":
         """A new file of the bundle, which is there once it has a line; the one before it must be ended."""
-        return LinesWriter(name, partial(self._open_member, name), self._files)
+        return LinesWriter(name, partial(self._open_member, name), self._keep_up, self._files)
 
     def _open_member(self, name: str) -> IO[bytes]:
         member = zipfile.ZipInfo(name, _NO_TIME)
         member.compress_type = zipfile.ZIP_DEFLATED
         self._open = self._zip.open(member, "w", force_zip64=True)
         return self._open
+
+    def _keep_up(self) -> None:
+        """Bring what is written to the disk bit by bit: all at once would hold up the commits of the database."""
+        written = self._stream.tell()
+        if written - self._synced > _SYNCED_AT_ONCE:
+            self._stream.flush()
+            os.fdatasync(self._stream.fileno())
+            self._synced = written
 
     def finish(self, **facts: Any) -> Manifest:
         """Add the manifest, bring all to the disk, and give the file its name."""
@@ -165,9 +175,16 @@ class BundleWriter:
 class LinesWriter:
     """One file of a bundle while it is written."""
 
-    def __init__(self, name: str, open_member: Callable[[], IO[bytes]], files: dict[str, FileEntry]) -> None:
+    def __init__(
+        self,
+        name: str,
+        open_member: Callable[[], IO[bytes]],
+        keep_up: Callable[[], None],
+        files: dict[str, FileEntry],
+    ) -> None:
         self._name = name
         self._open_member = open_member
+        self._keep_up = keep_up
         self._stream: IO[bytes] | None = None
         self._files = files
         self._hash = hashlib.sha256()
@@ -182,6 +199,7 @@ class LinesWriter:
         block = b"\n".join(lines) + b"\n"
         self._hash.update(block)
         self._stream.write(block)
+        self._keep_up()
         self.rows += len(lines)
         self._own_rows += own_rows
         self._size += len(block)

@@ -5,6 +5,8 @@ where it stood, by any worker that sees the bundle. The lease on the deletion's 
 transaction proves that it is still held.
 """
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -38,8 +40,8 @@ Result = TypeVar("Result")
 LEASE_SECONDS = 60
 # With what the lease tokens of the stored procedures begin.
 PROCEDURE_LEASE = "call-"
-_KEYS_AT_ONCE = 2000
 _MOST_BUNDLES = 3
+_LONGEST_BREATH = 0.2
 
 
 _NO_BUNDLE = {"bundle_path": None, "bundle_sha256": None, "bundle_verified_at": None}
@@ -113,6 +115,7 @@ class _Purging:
         self._set_null: dict[str, int] = {}
         self._state_before = ""
         self._counts_are_known = True
+        self._breathed_at = time.monotonic()
 
     async def take_lease(self) -> HeldDeletion | None:
         """Take the deletion for this worker; None where nothing is left to do."""
@@ -186,6 +189,7 @@ class _Purging:
         """The verified bundle, and the transaction after which rows may go."""
         # Where an earlier run removed rows, its bundle is the only place that has them.
         earlier = await self._reopen(held) if held.bundle_verified_at is not None else None
+        self._breathed_at = time.monotonic()
         for _ in range(_MOST_BUNDLES):
             async with self._database.read() as tx:
                 ended = await tx.fetch_count(statements.COUNT_ENDED)
@@ -194,7 +198,7 @@ class _Purging:
                 self._deletion_id,
                 self._folder,
                 made_at=self._clock(),
-                renew=self.lease.renew_sometimes,
+                renew=self._breathe,
                 earlier=earlier,
             )
             async with self._database.snapshot() as tx:
@@ -203,6 +207,13 @@ class _Purging:
                 await self._begin(bundle, ended)
                 return bundle
         raise PurgeFailedError("rows beneath this deletion still change: nothing was removed; purge again later")
+
+    async def _breathe(self) -> None:
+        """After a page of the bundle: keep the lease, and leave the cores to others for as long as the page took."""
+        worked = time.monotonic() - self._breathed_at
+        await self.lease.renew_sometimes()
+        await asyncio.sleep(min(worked, _LONGEST_BREATH))
+        self._breathed_at = time.monotonic()
 
     async def _begin(self, bundle: Bundle, ended: int) -> None:
         self._planned = Counter(bundle.manifest.rows_by_table())

@@ -34,7 +34,7 @@ class Pace(msgspec.Struct, frozen=True):
 
 
 # On SQLite the purge holds the one writer, and others wait for each of its transactions.
-PACES = {"sqlite": Pace(200, 0.004, 2.0), "postgresql": Pace(500, 0.1, 0.5), "mariadb": Pace(500, 0.1, 0.5)}
+PACES = {"sqlite": Pace(200, 0.004, 2.0), "postgresql": Pace(200, 0.02, 2.0), "mariadb": Pace(200, 0.02, 2.0)}
 _FIRST_ROWS = 50
 _FEWEST_ROWS = 5
 
