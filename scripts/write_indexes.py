@@ -1,11 +1,9 @@
 """Write docs/development/indexes.md: each index with what uses it and what it costs; --check says if it is current.
 
-The uses come from the reviewed plans in tests/golden/plans. `--measure URL` reads the sizes anew from a PostgreSQL
-database that holds the population of the plan review, and keeps them in docs/development/index-sizes.json.
+The uses come from the reviewed plans in tests/golden/plans, the costs from docs/development/index-costs.json, which
+`python -m scripts.measure_indexes` measures anew.
 """
 
-import asyncio
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +11,12 @@ from pathlib import Path
 import msgspec
 from sqlalchemy import Index, Table, UniqueConstraint
 
-from holdfast.db.open import open_database
 from holdfast.db.tables import metadata
 from holdfast.operations.plans.text import read_plans
-from holdfast.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "development" / "indexes.md"
-SIZES = ROOT / "docs" / "development" / "index-sizes.json"
+COSTS = ROOT / "docs" / "development" / "index-costs.json"
 PLANS = ROOT / "tests" / "golden" / "plans"
 _SHOWN = 3
 # Neither the seed names these nor does a plan read them, and they stay all the same.
@@ -42,9 +38,18 @@ class IndexUse(msgspec.Struct, frozen=True):
     engines: tuple[str, ...]
 
 
+class IndexCost(msgspec.Struct, frozen=True):
+    """What an entry of an index costs on PostgreSQL: bytes on the disk, and of the log and microseconds to insert it.
+
+    The time is None where there are too few rows to tell.
+    """
+
+    size_bytes: float
+    log_bytes: float
+    insert_microseconds: float | None
+
+
 def main() -> int:
-    if "--measure" in sys.argv:
-        asyncio.run(_measure(sys.argv[sys.argv.index("--measure") + 1]))
     wanted = page()
     is_current = PAGE.exists() and PAGE.read_text(encoding="utf-8") == wanted
     if "--check" in sys.argv:
@@ -79,8 +84,12 @@ def index_uses() -> list[IndexUse]:
     ]
 
 
+def key_names() -> set[str]:
+    return {name for table in metadata.sorted_tables for name, _ in _keys(table)}
+
+
 def page() -> str:
-    sizes: dict[str, list[int]] = json.loads(SIZES.read_text(encoding="utf-8"))
+    costs = msgspec.json.decode(COSTS.read_bytes(), type=dict[str, IndexCost])
     uses = index_uses()
     lines = [
         "# The index ledger",
@@ -90,13 +99,19 @@ def page() -> str:
         "statement uses an index that the seed does not name, when a foreign key leads no index, and when an index is",
         "only the beginning of another one. [How plans are reviewed](../plans.md).",
         "",
-        "Bytes are those of an entry on PostgreSQL with the population of the review: what each row adds to the disk,",
-        "and about what each insert writes into the index, besides the log.",
+        "What an entry costs is measured on PostgreSQL with the population of the review (`python -m",
+        "scripts.measure_indexes`): its bytes in the index; and what inserting it takes more than without the index,",
+        "in bytes of the log and in microseconds, where a table has the rows to tell. An UPDATE that changes a column",
+        "of one index, as a deletion does, pays that for every index of the table.",
         "",
     ]
     for table in dict.fromkeys(use.table for use in uses):
-        lines += [f"## {table}", "| index | columns | bytes an entry | statements | engines | for example |"]
-        lines += ["|---|---|---:|---:|---|---|", *(_row(use, sizes) for use in uses if use.table == table), ""]
+        lines += [f"## {table}", "| index | columns | bytes | log bytes | µs | statements | engines | for example |"]
+        lines += [
+            "|---|---|---:|---:|---:|---:|---|---|",
+            *(_row(use, costs.get(use.name)) for use in uses if use.table == table),
+            "",
+        ]
     total, unused = len(uses), [use for use in uses if not use.statements and not use.is_constraint]
     lines.append(
         f"{total} keys and indexes; {len(unused)} that no statement uses stay, most because the seed names them."
@@ -104,16 +119,18 @@ def page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _row(use: IndexUse, sizes: dict[str, list[int]]) -> str:
-    size, rows = sizes.get(use.name, [0, 0])
-    cost = f"{size / rows:.0f}" if rows else ""
+def _row(use: IndexUse, cost: IndexCost | None) -> str:
+    paid = " |  | "
+    if cost is not None:
+        spent = "" if cost.insert_microseconds is None else f"{max(cost.insert_microseconds, 0):.1f}"
+        paid = f"{cost.size_bytes:.0f} | {cost.log_bytes:.0f} | {spent}"
     shown = ", ".join(f"`{name}`" for name in use.statements[:_SHOWN])
     if len(use.statements) > _SHOWN:
         shown += ", …"
     if not use.statements:
         shown = f"none: {'it guards a key' if use.is_constraint else KEPT.get(use.name, 'the seed names it')}"
     columns = ", ".join(use.columns) + (f" (only on {use.dialect})" if use.dialect else "")
-    return f"| `{use.name}` | {columns} | {cost} | {len(use.statements)} | {', '.join(use.engines)} | {shown} |"
+    return f"| `{use.name}` | {columns} | {paid} | {len(use.statements)} | {', '.join(use.engines)} | {shown} |"
 
 
 def _keys(table: Table) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -121,18 +138,6 @@ def _keys(table: Table) -> Iterator[tuple[str, tuple[str, ...]]]:
     uniques: list[UniqueConstraint | Index] = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
     for key in sorted([*uniques, *table.indexes], key=lambda each: str(each.name)):
         yield str(key.name), tuple(column.name for column in key.columns)
-
-
-async def _measure(url: str) -> None:
-    async with open_database(Settings(database_url=url)).running() as database, database.read() as tx:
-        rows = await tx.fetch_text(
-            "SELECT i.relname, pg_relation_size(i.oid), t.reltuples::bigint FROM pg_index x"
-            " JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid"
-            " WHERE t.relnamespace = current_schema()::regnamespace ORDER BY i.relname"
-        )
-    known = {name for table in metadata.sorted_tables for name, _ in _keys(table)}
-    sizes = {name: [size, max(count, 0)] for name, size, count in rows if name in known}
-    SIZES.write_text(json.dumps(sizes, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
