@@ -94,7 +94,9 @@ def _run(stand: Stand, load: Driven, task: dict[str, Any], server: Server, secon
     answer = load.run(**task, port=server.port, seconds=seconds)
     count = len(answer["latencies"])
     cpu_seconds = stand.cpu_seconds(server.pid) - before
-    return Measured(answer["latencies"], count / answer["seconds"], 1000 * cpu_seconds / count)
+    # Each connection has sent one more, to begin with.
+    answered = count + task["connections"]
+    return Measured(answer["latencies"], count / answer["seconds"], 1000 * cpu_seconds / answered)
 
 
 def _figures(engine: str, what: str, rounds: list[Measured]) -> Iterator[Figure]:

@@ -1,5 +1,8 @@
 """A load that keeps the time of each answer: `bench.load` for so many seconds instead of so many requests.
 
+The connections are opened one after the other, each with a request that does not count. A server of libuv accepts one
+in each turn of its loop, so that among busy ones the last would wait a second for its first answer.
+
 `python -m bench.timed REQUESTS CONNECTIONS`, driven by lines of JSON: `{"scenario": …, "port": …, "seconds": …,
 "connections": …}`, where the task's own connections count. The answer holds the latencies in seconds, and the seconds
 from the first request to the last answer.
@@ -21,35 +24,54 @@ from bench.load import Connection, on_the_wire
 
 
 class TimedConnection(Connection):
-    """Notes when each request is sent, and how long its answer takes."""
+    """Notes when each request is sent, and how long its answer takes, once it was answered and is told to begin."""
 
     def __init__(self, numbers: Iterator[int], turns: Iterator[bytes], expected: bytes, latencies: list[float]) -> None:
         super().__init__(numbers, turns, expected)
         self._latencies = latencies
         self._sent_at: float | None = None
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._transport.write(next(self._turns))
+
+    def begin(self) -> None:
+        self._send_next()
 
     def _send_next(self) -> None:
+        if not self.ready.done():
+            self.ready.set_result(None)
+            return
         now = time.perf_counter()
         if self._sent_at is not None:
             self._latencies.append(now - self._sent_at)
         self._sent_at = now
         super()._send_next()
 
+    def _fail(self, reason: str) -> None:
+        if not self.ready.done():
+            self.ready.set_exception(RuntimeError(reason))
+        super()._fail(reason)
+
 
 async def send_for(
     port: int, requests: list[bytes], *, seconds: float, connections: int, expected: int
 ) -> tuple[list[float], float]:
-    """Keep all connections busy for so long; the latencies, and how long it took until the last answer."""
+    """Keep all connections busy for so long; the latencies, and how long it took from then until the last answer."""
     loop = asyncio.get_running_loop()
     latencies: list[float] = []
     numbers, turns = _numbers_for(seconds), itertools.cycle(requests)
-    begun = time.perf_counter()
     opened = []
     for _ in range(connections):
         _, connection = await loop.create_connection(
             lambda: TimedConnection(numbers, turns, str(expected).encode(), latencies), "127.0.0.1", port
         )
+        await connection.ready
         opened.append(connection)
+    begun = time.perf_counter()
+    for connection in opened:
+        connection.begin()
     await asyncio.gather(*(connection.done for connection in opened))
     return latencies, time.perf_counter() - begun
 

@@ -55,7 +55,7 @@ class Exchange:
     def pool(self, name: str = "lines", **settings: float) -> Pool[Line]:
         return Pool(
             name,
-            PoolSettings(**({"surplus_seconds": 0} | settings)),  # type: ignore[arg-type]
+            PoolSettings(**({"surplus_seconds": 0, "patience_seconds": 0} | settings)),  # type: ignore[arg-type]
             connect=self.connect,
             close=self.close,
             is_open=lambda line: line.is_open,
@@ -216,7 +216,12 @@ async def test_a_closed_pool_keeps_nothing(exchange: Exchange) -> None:
 @pytest.mark.parametrize("seed", range(30))
 async def test_nothing_is_lost_whoever_is_cancelled_whenever(exchange: Exchange, seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - a repeatable play, no secret
-    pool = exchange.pool(max_open=chance.randint(1, 4), max_idle=chance.randint(0, 3), wait_seconds=0.05)
+    pool = exchange.pool(
+        max_open=chance.randint(1, 4),
+        max_idle=chance.randint(0, 3),
+        wait_seconds=0.05,
+        patience_seconds=chance.choice((0, 0.001, 1)),
+    )
     holding: set[Line] = set()
 
     async def pause() -> None:
@@ -260,6 +265,57 @@ async def test_surplus_connections_stay_while_they_are_wanted(exchange: Exchange
         await pool.release(line)
     await _settled(pool)
     assert exchange.open_lines == 1
+
+
+async def test_a_burst_of_short_uses_opens_no_more_than_are_kept(exchange: Exchange) -> None:
+    pool = exchange.pool(max_open=50, max_idle=3, patience_seconds=30)
+
+    async def use() -> None:
+        line = await pool.acquire()
+        await asyncio.sleep(0)
+        await pool.release(line)
+
+    await asyncio.gather(*(use() for _ in range(200)))
+    assert exchange.most_open == 3
+    assert pool.waiting == 0
+
+
+async def test_more_are_opened_once_none_comes_back_in_time(exchange: Exchange) -> None:
+    pool = exchange.pool(max_open=4, max_idle=2, patience_seconds=0.05, wait_seconds=0.2)
+    held = [await pool.acquire() for _ in range(2)]
+    third = asyncio.create_task(pool.acquire())
+    await asyncio.sleep(0)
+    assert (pool.waiting, exchange.most_open) == (1, 2)
+    held += [await third, await pool.acquire()]
+    assert (pool.waiting, exchange.most_open) == (0, 4)
+    with pytest.raises(PoolExhaustedError):
+        await pool.acquire()
+    for line in held:
+        await pool.release(line)
+
+
+async def test_patience_never_ends_in_503_while_there_is_room(exchange: Exchange) -> None:
+    pool = exchange.pool(max_open=2, max_idle=1, patience_seconds=30, wait_seconds=0.01)
+    held = [await pool.acquire(), await pool.acquire()]
+    for line in held:
+        await pool.release(line)
+
+
+async def test_who_waits_patiently_takes_the_place_of_a_broken_connection(exchange: Exchange) -> None:
+    pool = exchange.pool(max_open=4, max_idle=1, patience_seconds=30, wait_seconds=60)
+    first = await pool.acquire()
+    waiting = asyncio.create_task(pool.acquire())
+    await asyncio.sleep(0)
+    await pool.release(first, broken=True)
+    assert (await waiting).is_open
+    assert exchange.most_open == 1
+
+
+async def test_a_pool_that_keeps_none_opens_the_first_at_once(exchange: Exchange) -> None:
+    pool = exchange.pool(max_open=2, max_idle=0, patience_seconds=30, wait_seconds=60)
+    async with asyncio.timeout(5):
+        line = await pool.acquire()
+    await pool.release(line)
 
 
 async def test_closing_while_the_surplus_goes_leaves_nothing_open(exchange: Exchange) -> None:

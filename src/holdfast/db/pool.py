@@ -22,7 +22,8 @@ class PoolSettings(msgspec.Struct, frozen=True):
 
     More than `max_idle` connections stay open for `surplus_seconds`, and are then closed as far as nobody wanted them
     in that time. Closed at once, as Go's pool does, they would be opened again by the next request of a busy server,
-    which costs more than the request.
+    which costs more than the request. For the same reason a caller who finds `max_idle` open, and all lent, waits
+    `patience_seconds` for one to come back before another is opened: in a burst of short requests it does.
     """
 
     max_idle: int = 10
@@ -30,6 +31,7 @@ class PoolSettings(msgspec.Struct, frozen=True):
     lifetime_seconds: float = 3600
     wait_seconds: float = 5
     surplus_seconds: float = 5
+    patience_seconds: float = 0.2
 
 
 class _Pooled(Generic[Connection]):
@@ -97,7 +99,7 @@ class Pool(Generic[Connection]):
             if self._is_fresh(pooled):
                 return self._lend(pooled)
             await self._discard(pooled)
-        if self._open < self.settings.max_open:
+        if self._open < min(max(1, self.settings.max_idle), self.settings.max_open):
             return self._lend(await self._open_one())
         return self._lend(await self._wait())
 
@@ -165,28 +167,40 @@ class Pool(Generic[Connection]):
         await self._close(pooled.connection)
 
     async def _wait(self) -> _Pooled[Connection]:
+        """The next connection that comes back; or a new one, once that takes longer than patience and there is room."""
         started = time.monotonic()
         deadline = started + self.settings.wait_seconds
+        patient_until = min(started + self.settings.patience_seconds, deadline)
         while True:
-            waiter: asyncio.Future[_Pooled[Connection] | None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            self._waiting_gauge.set(len(self._waiters))
-            try:
-                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                    pooled = await waiter
-            except BaseException as error:
-                await self._give_up(waiter)
-                if isinstance(error, TimeoutError):
-                    raise self._exhausted() from None
-                raise
-            finally:
-                self._waiting_gauge.set(len(self._waiters))
-                metrics.pool_wait_seconds.labels(self.name).observe(time.monotonic() - started)
-            if pooled is not None:
-                return pooled
-            # A connection was closed: there is room to open one, unless somebody was faster.
-            if self._open < self.settings.max_open:
+            has_room = self._open < self.settings.max_open
+            if has_room and time.monotonic() >= patient_until:
                 return await self._open_one()
+            try:
+                pooled = await self._next_back(patient_until if has_room else deadline)
+            except TimeoutError:
+                if time.monotonic() >= deadline and self._open >= self.settings.max_open:
+                    raise self._exhausted() from None
+            else:
+                if pooled is not None:
+                    return pooled
+                # A connection was closed: there is room to open one, unless somebody was faster.
+                patient_until = started
+            finally:
+                metrics.pool_wait_seconds.labels(self.name).observe(time.monotonic() - started)
+
+    async def _next_back(self, until: float) -> _Pooled[Connection] | None:
+        """What the queue hands over by then: a connection, or None for the room of one that was closed."""
+        waiter: asyncio.Future[_Pooled[Connection] | None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._waiting_gauge.set(len(self._waiters))
+        try:
+            async with asyncio.timeout(max(0.0, until - time.monotonic())):
+                return await waiter
+        except BaseException:
+            await self._give_up(waiter)
+            raise
+        finally:
+            self._waiting_gauge.set(len(self._waiters))
 
     async def _give_up(self, waiter: "asyncio.Future[_Pooled[Connection] | None]") -> None:
         """Leave the queue, and pass on a connection that arrived at the last moment."""
