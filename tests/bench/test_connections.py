@@ -25,7 +25,8 @@ async def test_every_answer_of_a_timed_load_has_its_latency() -> None:
     port = server.sockets[0].getsockname()[1]
     async with server:
         latencies, seconds = await send_for(port, [b"GET\n"], seconds=0.1, connections=3, expected=200)
-    assert len(latencies) == answered >= 3
+    # The first of each connection does not count.
+    assert len(latencies) == answered - 3 >= 3
     assert min(latencies) >= _PAUSE_SECONDS
     assert max(latencies) <= seconds
     assert seconds >= 0.1
