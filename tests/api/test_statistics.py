@@ -141,7 +141,7 @@ async def test_the_index_report_tells_which_index_is_used(statistics: Statistics
     before = _by_index(await statistics.get("indexes"))
     assert ("users", "ix_users_email") in before
     for _ in range(3):
-        assert (await statistics.client.get(f"/users/{statistics.u_id}")).status_code == 200
+        assert (await statistics.client.get("/audit-logs?limit=1")).status_code == 200
     if statistics.instance.engine == "sqlite":
         async with database.write() as tx:
             await tx.fetch_text("ANALYZE")
@@ -335,7 +335,8 @@ async def _until_counted(statistics: Statistics, before: dict[tuple[str, str], i
         while True:
             report = await statistics.get("indexes")
             after = _by_index(report)
-            if any(after[key] > before.get(key, 0) for key in after if key[0] == "users"):
+            # Not of users: where autovacuum has seen how few there are, PostgreSQL reads the table without an index.
+            if any(after[key] > before.get(key, 0) for key in after if key[0] == "audit_logs"):
                 return report
             await asyncio.sleep(0.2)
 
