@@ -1,6 +1,9 @@
 """The recovery bundle: what it holds, that it is read back as it was written, and that no damaged one is read."""
 
+import errno
 import hashlib
+import resource
+import secrets
 import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -167,6 +170,25 @@ def test_what_is_not_finished_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(FullDiskError):
         write_half()
     assert files_in(tmp_path) == []
+
+
+def test_a_full_disk_leaves_no_file(tmp_path: Path) -> None:
+    """Its room is needed: with SQLite the database is mostly on the same disk. A limit of the process stands for it."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    failed = []
+    for most_bytes in range(100_000, 120_000, 1_000):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, before[1]))
+        try:
+            with BundleWriter(tmp_path / "a.bundle.zip") as writer:
+                lines = writer.begin("users.jsonl")
+                for _ in range(2_000):
+                    lines.write([secrets.token_hex(100).encode()])
+        except OSError as error:
+            failed.append(error.errno)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert files_in(tmp_path) == []
+    assert failed == [errno.EFBIG] * 20
 
 
 def rewritten(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:

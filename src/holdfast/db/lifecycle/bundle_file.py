@@ -134,12 +134,17 @@ class BundleWriter:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        with contextlib.suppress(*_DAMAGED, OSError):
-            if self._open is not None:
-                self._open.close()
-            self._zip.close()
-        self._stream.close()
+        # On a full disk each of these may fail again; the room that the part takes must be free afterwards.
+        for end in (self._end_member, self._zip.close, self._stream.close):
+            with contextlib.suppress(*_DAMAGED, OSError):
+                end()
+        # Else it would try once more when it is collected, and complain.
+        self._zip.fp = None
         self._part.unlink(missing_ok=True)
+
+    def _end_member(self) -> None:
+        if self._open is not None:
+            self._open.close()
 
     def begin(self, name: str) -> "LinesWriter":
         """A new file of the bundle, which is there once it has a line; the one before it must be ended."""
