@@ -41,7 +41,7 @@ LEASE_SECONDS = 60
 # With what the lease tokens of the stored procedures begin.
 PROCEDURE_LEASE = "call-"
 _MOST_BUNDLES = 3
-_LONGEST_BREATH = 0.2
+_LONGEST_BREATH = 0.05
 
 
 _NO_BUNDLE = {"bundle_path": None, "bundle_sha256": None, "bundle_verified_at": None}

@@ -26,7 +26,9 @@ _KEYS_AT_ONCE = 500
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How hard a purge works: rows in one transaction, its aim in seconds, and the pause after it as a share of it."""
+    """How hard a purge works: rows in one transaction, the aim of their removal in seconds, and the pause after the
+    transaction as a share of it.
+    """
 
     most_rows: int
     target_seconds: float
@@ -35,8 +37,10 @@ class Pace(msgspec.Struct, frozen=True):
 
 # On SQLite the purge holds the one writer, and others wait for each of its transactions.
 PACES = {"sqlite": Pace(200, 0.004, 2.0), "postgresql": Pace(200, 0.02, 2.0), "mariadb": Pace(200, 0.02, 2.0)}
-_FIRST_ROWS = 50
-_FEWEST_ROWS = 5
+# Fewer are hardly quicker: what then takes long is waiting, for a busy loop or a busy server.
+_FEWEST_ROWS = 50
+# Beside many requests a transaction waits more than it works, and a rest as long would never let it end.
+_LONGEST_REST_SECONDS = 0.25
 
 
 class PurgeFailedError(ConflictError):
@@ -54,6 +58,7 @@ class Removal:
         self._pace = pace
         self.actual = actual
         self.removed = 0
+        self._removal_seconds = 0.0
 
     async def unlink(self) -> None:
         """Empty the pointers of the rows that stay."""
@@ -78,7 +83,7 @@ class Removal:
 
     async def _remove_table(self, table: Table) -> None:
         form = format_of(table)
-        at_once = _FIRST_ROWS
+        at_once = _FEWEST_ROWS
         async for page in pages_of(self._reader, f"{table.name}.jsonl", _KEYS_AT_ONCE):
             keys = [form.key_of(row) for row in await in_thread(_decoded, form.decode, page)]
             while keys:
@@ -90,14 +95,15 @@ class Removal:
                     at_once = min(at_once * 2, self._pace.most_rows)
 
     async def _remove_rows(self, table: Table, keys: list[KeyValues]) -> float:
-        """Remove rows in one transaction; how many seconds it took."""
+        """Remove rows in one transaction; how many seconds their removal took in it."""
         await self._remove_expiring(table, keys)
         started = time.monotonic()
         removed = await self._lease.in_transaction(partial(self._remove_chunk, table, keys))
         if removed:
             self.actual[table.name] += removed
             self.removed += removed
-        return await self._rest(started)
+        await self._rest(started)
+        return self._removal_seconds
 
     async def _remove_chunk(self, table: Table, keys: list[KeyValues], tx: Transaction) -> int:
         parameters = key_parameters(keys)
@@ -105,7 +111,9 @@ class Removal:
             # Once they are locked nobody makes a child of them, which the engine's own cascade would take unseen.
             await tx.fetch_all(statements.LOCK_ROWS[table.name], **parameters)
             await self._require_childless(tx, table, keys)
+        started = time.monotonic()
         removed = await tx.execute(statements.REMOVE_ROWS[table.name], **parameters)
+        self._removal_seconds = time.monotonic() - started
         if removed < len(keys):
             await self._require_gone(tx, table, parameters)
         actual = self.actual + Counter({table.name: removed})
@@ -196,12 +204,11 @@ class Removal:
             )
         await self._lease.renew(tx)
 
-    async def _rest(self, started: float) -> float:
-        """Leave the database to others for a while; how many seconds the work before it took."""
+    async def _rest(self, started: float) -> None:
+        """Leave the database to others for a while, after the work that began then."""
         seconds = time.monotonic() - started
         await self._lease.database.tidy()
-        await asyncio.sleep(seconds * self._pace.rest_share)
-        return seconds
+        await asyncio.sleep(min(seconds * self._pace.rest_share, _LONGEST_REST_SECONDS))
 
 
 async def count_pointers(reader: BundleReader) -> dict[str, int]:
