@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -299,6 +300,91 @@ async def test_patience_never_ends_in_503_while_there_is_room(exchange: Exchange
     held = [await pool.acquire(), await pool.acquire()]
     for line in held:
         await pool.release(line)
+
+
+async def test_connections_are_added_one_after_the_other(exchange: Exchange) -> None:
+    pool = exchange.pool(max_open=20, max_idle=1, patience_seconds=0.01, wait_seconds=30)
+    connecting = 0
+
+    async def pause() -> None:
+        nonlocal connecting
+        connecting += 1
+        assert connecting <= 1, "two connections were added to the pool at once"
+        await asyncio.sleep(0)
+        connecting -= 1
+
+    exchange.pause = pause
+    held = await asyncio.gather(*(pool.acquire() for _ in range(15)))
+    assert exchange.most_open == len(set(held)) == 15
+    exchange.pause = _no_pause
+    for line in held:
+        await pool.release(line)
+
+
+async def _no_pause() -> None:
+    """Nothing."""
+
+
+async def test_who_came_first_is_served_first_after_all_patience(exchange: Exchange) -> None:
+    pool = exchange.pool(max_open=2, max_idle=1, patience_seconds=0.01, wait_seconds=30)
+    held = [await pool.acquire(), await pool.acquire()]
+    served: list[str] = []
+
+    async def use(name: str) -> None:
+        line = await pool.acquire()
+        served.append(name)
+        await pool.release(line)
+
+    early = [asyncio.create_task(use(f"early {number}")) for number in range(3)]
+    await asyncio.sleep(0.05)
+    late = [asyncio.create_task(use(f"late {number}")) for number in range(3)]
+    await asyncio.sleep(0)
+    for line in held:
+        await pool.release(line)
+    await asyncio.gather(*early, *late)
+    assert served == [f"{when} {number}" for when in ("early", "late") for number in range(3)]
+
+
+async def test_a_connection_that_comes_at_the_last_moment_is_taken(exchange: Exchange) -> None:
+    pool = exchange.pool(max_open=1, wait_seconds=0.05)
+    line = await pool.acquire()
+    waiting = asyncio.create_task(pool.acquire())
+    await asyncio.sleep(0)
+    # The deadline passes while nothing else runs, so that both are found in the same turn.
+    time.sleep(0.06)  # noqa: ASYNC251 - on purpose
+    await pool.release(line)
+    assert await waiting is line
+
+
+async def test_the_first_who_waits_is_told_that_the_database_refuses(exchange: Exchange) -> None:
+    pool = exchange.pool(max_open=3, max_idle=1, patience_seconds=0.01, wait_seconds=30)
+    held = await pool.acquire()
+    exchange.refuses = True
+    with pytest.raises(ConnectionLostError):
+        await pool.acquire()
+    await pool.release(held)
+    assert (pool.waiting, pool.open_connections) == (0, 1)
+
+
+async def test_stale_connections_are_not_waited_for(exchange: Exchange) -> None:
+    pool = exchange.pool(max_open=3, max_idle=3, patience_seconds=30, wait_seconds=30)
+    held = [await pool.acquire() for _ in range(3)]
+    for line in held:
+        await pool.release(line)
+        line.is_open = False
+    hangs = asyncio.Event()
+    exchange.pause = hangs.wait
+
+    async def connect_at_once() -> Line:
+        return Line()
+
+    pool._connect = connect_at_once
+    async with asyncio.timeout(5):
+        fresh = await pool.acquire()
+    assert fresh.is_open
+    hangs.set()
+    await pool.release(fresh)
+    await pool.close()
 
 
 async def test_who_waits_patiently_takes_the_place_of_a_broken_connection(exchange: Exchange) -> None:

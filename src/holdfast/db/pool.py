@@ -22,8 +22,9 @@ class PoolSettings(msgspec.Struct, frozen=True):
 
     More than `max_idle` connections stay open for `surplus_seconds`, and are then closed as far as nobody wanted them
     in that time. Closed at once, as Go's pool does, they would be opened again by the next request of a busy server,
-    which costs more than the request. For the same reason a caller who finds `max_idle` open, and all lent, waits
-    `patience_seconds` for one to come back before another is opened: in a burst of short requests it does.
+    which costs more than the request. For the same reason callers who find `max_idle` open, and all lent, wait for one
+    to come back: in a burst of short requests it does. More are opened, one after the other, while the first in the
+    queue has waited for more than `patience_seconds`.
     """
 
     max_idle: int = 10
@@ -40,6 +41,16 @@ class _Pooled(Generic[Connection]):
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.born = time.monotonic()
+
+
+class _Waiter(Generic[Connection]):
+    """A place in the queue. It is given a connection, or None: there is room to open one."""
+
+    __slots__ = ("given", "since")
+
+    def __init__(self) -> None:
+        self.given: asyncio.Future[_Pooled[Connection] | None] = asyncio.get_running_loop().create_future()
+        self.since = time.monotonic()
 
 
 class Pool(Generic[Connection]):
@@ -61,15 +72,17 @@ class Pool(Generic[Connection]):
         self._is_open = is_open
         self._idle: list[_Pooled[Connection]] = []
         self._lent: dict[int, _Pooled[Connection]] = {}
-        self._waiters: deque[asyncio.Future[_Pooled[Connection] | None]] = deque()
+        self._waiters: deque[_Waiter[Connection]] = deque()
         self._open = 0
         self._closed = False
         self._fewest_idle = 0
         self._trimming: asyncio.Task[None] | None = None
-        self._open_gauge = metrics.pool_open.labels(name)
-        # Read at a scrape, because it changes with every request.
+        self._growing: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Future[None]] = set()
+        # Read at a scrape, because they change with every request.
+        metrics.pool_open.labels(name).set_function(lambda: self._open)
         metrics.pool_in_use.labels(name).set_function(lambda: len(self._lent))
-        self._waiting_gauge = metrics.pool_waiting.labels(name)
+        metrics.pool_waiting.labels(name).set_function(lambda: len(self._waiters))
 
     @property
     def open_connections(self) -> int:
@@ -98,8 +111,9 @@ class Pool(Generic[Connection]):
             self._fewest_idle = min(self._fewest_idle, len(self._idle))
             if self._is_fresh(pooled):
                 return self._lend(pooled)
-            await self._discard(pooled)
-        if self._open < min(max(1, self.settings.max_idle), self.settings.max_open):
+            # Not waited for: a server that no longer answers would be waited for once for each connection.
+            self._close_aside(pooled)
+        if self._opens_at_once:
             return self._lend(await self._open_one())
         return self._lend(await self._wait())
 
@@ -114,10 +128,13 @@ class Pool(Generic[Connection]):
     async def close(self) -> None:
         """Close the idle connections now and each lent one when it comes back."""
         self._closed = True
-        if self._trimming is not None:
-            self._trimming.cancel()
+        for task in (self._trimming, self._growing):
+            if task is not None:
+                task.cancel()
         while self._idle:
             await self._discard(self._idle.pop())
+        if self._closing:
+            await asyncio.wait(self._closing)
 
     async def _keep(self, pooled: _Pooled[Connection]) -> None:
         """Hand a good connection to the first in the queue, or keep it idle, or close it."""
@@ -149,76 +166,110 @@ class Pool(Generic[Connection]):
         age = time.monotonic() - pooled.born
         return age < self.settings.lifetime_seconds and self._is_open(pooled.connection)
 
+    @property
+    def _opens_at_once(self) -> bool:
+        """Whether so few are open that nobody waits for one of them."""
+        return self._open < min(max(1, self.settings.max_idle), self.settings.max_open)
+
     async def _open_one(self) -> _Pooled[Connection]:
         self._open += 1
         try:
-            pooled = _Pooled(await self._connect())
+            return _Pooled(await self._connect())
         except BaseException:
             self._open -= 1
-            self._wake_one(None)
+            self._tell_of_room()
             raise
-        self._open_gauge.set(self._open)
-        return pooled
 
     async def _discard(self, pooled: _Pooled[Connection]) -> None:
         self._open -= 1
-        self._open_gauge.set(self._open)
-        self._wake_one(None)
+        self._tell_of_room()
         await self._close(pooled.connection)
 
-    async def _wait(self) -> _Pooled[Connection]:
-        """The next connection that comes back; or a new one, once that takes longer than patience and there is room."""
-        started = time.monotonic()
-        deadline = started + self.settings.wait_seconds
-        patient_until = min(started + self.settings.patience_seconds, deadline)
-        while True:
-            has_room = self._open < self.settings.max_open
-            if has_room and time.monotonic() >= patient_until:
-                return await self._open_one()
-            try:
-                pooled = await self._next_back(patient_until if has_room else deadline)
-            except TimeoutError:
-                if time.monotonic() >= deadline and self._open >= self.settings.max_open:
-                    raise self._exhausted() from None
-            else:
-                if pooled is not None:
-                    return pooled
-                # A connection was closed: there is room to open one, unless somebody was faster.
-                patient_until = started
-            finally:
-                metrics.pool_wait_seconds.labels(self.name).observe(time.monotonic() - started)
+    def _close_aside(self, pooled: _Pooled[Connection]) -> None:
+        closing = asyncio.ensure_future(self._close(pooled.connection))
+        self._open -= 1
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
-    async def _next_back(self, until: float) -> _Pooled[Connection] | None:
-        """What the queue hands over by then: a connection, or None for the room of one that was closed."""
-        waiter: asyncio.Future[_Pooled[Connection] | None] = asyncio.get_running_loop().create_future()
+    def _tell_of_room(self) -> None:
+        if self._opens_at_once:
+            self._wake_one(None)
+        else:
+            self._grow()
+
+    async def _wait(self) -> _Pooled[Connection]:
+        """The next connection that comes back, for the first in the queue; or one that is opened for it."""
+        waiter = _Waiter[Connection]()
         self._waiters.append(waiter)
-        self._waiting_gauge.set(len(self._waiters))
+        self._grow()
         try:
-            async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                return await waiter
-        except BaseException:
-            await self._give_up(waiter)
+            async with asyncio.timeout(self.settings.wait_seconds):
+                while True:
+                    pooled = await waiter.given
+                    if pooled is not None:
+                        return pooled
+                    if self._opens_at_once:
+                        return await self._open_one()
+                    # Somebody was faster: first in the queue again.
+                    waiter.given = asyncio.get_running_loop().create_future()
+                    self._waiters.appendleft(waiter)
+                    self._grow()
+        except TimeoutError:
+            # It may have come at the last moment.
+            if (pooled := self._leave(waiter)) is not None:
+                return pooled
+            raise self._exhausted() from None
+        except asyncio.CancelledError:
+            if (pooled := self._leave(waiter)) is not None:
+                await self._keep(pooled)
             raise
         finally:
-            self._waiting_gauge.set(len(self._waiters))
+            metrics.pool_wait_seconds.labels(self.name).observe(time.monotonic() - waiter.since)
 
-    async def _give_up(self, waiter: "asyncio.Future[_Pooled[Connection] | None]") -> None:
-        """Leave the queue, and pass on a connection that arrived at the last moment."""
+    def _leave(self, waiter: _Waiter[Connection]) -> _Pooled[Connection] | None:
+        """Leave the queue; the connection that was given meanwhile. Room is passed on."""
         if waiter in self._waiters:
             self._waiters.remove(waiter)
-        elif waiter.done() and not waiter.cancelled():
-            pooled = waiter.result()
-            if pooled is None:
-                self._wake_one(None)
-            else:
-                await self._keep(pooled)
+            return None
+        if not waiter.given.done() or waiter.given.cancelled() or waiter.given.exception() is not None:
+            return None
+        pooled = waiter.given.result()
+        if pooled is None:
+            self._tell_of_room()
+        return pooled
 
-    def _wake_one(self, pooled: _Pooled[Connection] | None) -> bool:
+    def _grow(self) -> None:
+        """See to it that the first in the queue does not wait too long while there is room."""
+        if self._growing is None and self._waiters and self._open < self.settings.max_open and not self._closed:
+            self._growing = asyncio.create_task(self._open_for_the_first())
+
+    async def _open_for_the_first(self) -> None:
+        patience = min(self.settings.patience_seconds, self.settings.wait_seconds / 2)
+        try:
+            while self._waiters and self._open < self.settings.max_open:
+                left = self._waiters[0].since + patience - time.monotonic()
+                if left > 0:
+                    await asyncio.sleep(left)
+                    continue
+                try:
+                    pooled = await self._open_one()
+                except Exception as error:
+                    self._wake_one(error)
+                else:
+                    await self._keep(pooled)
+        finally:
+            self._growing = None
+
+    def _wake_one(self, given: "_Pooled[Connection] | Exception | None") -> bool:
         while self._waiters:
             waiter = self._waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(pooled)
-                return True
+            if waiter.given.done():
+                continue
+            if isinstance(given, Exception):
+                waiter.given.set_exception(given)
+            else:
+                waiter.given.set_result(given)
+            return True
         return False
 
     def _exhausted(self) -> PoolExhaustedError:

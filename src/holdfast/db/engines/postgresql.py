@@ -1,7 +1,6 @@
 """PostgreSQL through asyncpg: statements are prepared once per connection and then only bound and run."""
 
 import asyncio
-import contextlib
 import re
 from collections.abc import AsyncGenerator
 from functools import lru_cache, partial
@@ -213,8 +212,15 @@ async def open_connection(dsn: str, **options: Any) -> Any:
 
 
 async def _close(connection: _Connection) -> None:
-    with contextlib.suppress(*_DRIVER_ERRORS, asyncio.CancelledError):
+    try:
         await connection.driver.close(timeout=2)
+    except asyncio.CancelledError:
+        # The driver's own, where the connection was lost meanwhile; or the caller's.
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+    except _DRIVER_ERRORS:
+        pass
 
 
 def translated(error: BaseException) -> HoldfastError:
