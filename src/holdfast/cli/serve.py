@@ -20,6 +20,9 @@ from holdfast.db.migrate import check_schema, migrate
 from holdfast.settings import Settings, load_settings
 
 _SHUTDOWN_SECONDS = 20
+# libuv accepts one connection from a socket in each turn of the loop. While 64 others are busy a turn takes some
+# 40 ms, and the last of as many newcomers would wait for seconds.
+_ACCEPTED_IN_A_TURN = 8
 
 
 def serve() -> None:
@@ -49,7 +52,7 @@ def serve() -> None:
     )
     typer.echo(f"Holdfast serves http://{host}:{port}/api/v1 (Ctrl-C ends it).", err=True)
     server = _Server(config)
-    server.run(sockets=[listening])
+    server.run(sockets=[listening, *(listening.dup() for _ in range(_ACCEPTED_IN_A_TURN - 1))])
     if not server.started:
         raise typer.Exit(3)
 
