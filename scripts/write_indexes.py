@@ -101,8 +101,9 @@ def page() -> str:
         "",
         "What an entry costs is measured on PostgreSQL with the population of the review (`python -m",
         "scripts.measure_indexes`): its bytes in the index; and what inserting it takes more than without the index,",
-        "in bytes of the log and in microseconds, where a table has the rows to tell. An UPDATE that changes a column",
-        "of one index, as a deletion does, pays that for every index of the table.",
+        "in bytes of the log (without the images of pages that follow a checkpoint) and in microseconds, where a table",
+        "has the rows to tell. An UPDATE that changes a column of one index, as a deletion does, pays that for every",
+        "index of the table.",
         "",
     ]
     for table in dict.fromkeys(use.table for use in uses):

@@ -22,7 +22,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "sign_in_attempts": (1, 1_000_000),
     "sign_in_window_seconds": (1, _A_YEAR_SECONDS),
     "pool_max_idle": (0, 10_000),
-    "pool_max_open": (1, 10_000),
+    # A bundle is read on one connection while its lease is kept on another.
+    "pool_max_open": (2, 10_000),
     "pool_lifetime_seconds": (1, _A_YEAR_SECONDS),
     "pool_wait_seconds": (0.001, 3600),
     "statement_timeout_seconds": (0.1, 86_400),
