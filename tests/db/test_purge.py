@@ -9,12 +9,13 @@ import pytest
 
 from holdfast.core.clock import Clock
 from holdfast.db.engines.base import Database, Transaction
+from holdfast.db.errors import PoolExhaustedError
 from holdfast.db.lifecycle.bundle import bundle_path, count_closure
 from holdfast.db.lifecycle.bundle_file import open_bundle
 from holdfast.db.lifecycle.graph import GRAPH
 from holdfast.db.lifecycle.plan import root_of
 from holdfast.db.lifecycle.purge import PurgeStep, purge
-from holdfast.db.lifecycle.purge_lease import LEASE_SECONDS, LeaseLostError, PurgeWaitsError
+from holdfast.db.lifecycle.purge_lease import LEASE_SECONDS, Lease, LeaseLostError, PurgeWaitsError
 from holdfast.db.lifecycle.purge_removal import Pace, PurgeFailedError
 from holdfast.db.tables import idempotency_keys
 from tests.db.deleting import Course, delete, deletion, make_course, purge_now
@@ -331,3 +332,24 @@ async def test_a_worker_whose_lease_was_taken_over_removes_nothing_more(database
         await purge_now(database, deletion_id, tmp_path, clock=at(NOW))
     await purge_now(database, deletion_id, tmp_path, clock=at(later))
     assert (await deletion(database, deletion_id))["state"] == "purged"
+
+
+async def test_a_full_pool_is_waited_out_while_the_lease_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    tried = []
+
+    class Full:
+        def write(self) -> None:
+            tried.append(now)
+            raise PoolExhaustedError("all connections were busy", retry_after_seconds=1)
+
+    monkeypatch.setattr("holdfast.db.lifecycle.purge_lease.time.monotonic", lambda: now)
+    lease = Lease(cast(Database, Full()), "a deletion", at(NOW))
+    now += LEASE_SECONDS / 3
+    await lease.renew_sometimes()
+    now += 1
+    await lease.renew_sometimes()
+    assert len(tried) == 2
+    now += LEASE_SECONDS / 3
+    with pytest.raises(PoolExhaustedError):
+        await lease.renew_sometimes()

@@ -10,6 +10,7 @@ from holdfast.core.errors import ConflictError
 from holdfast.core.ids import new_long_id
 from holdfast.db import metrics
 from holdfast.db.engines.base import Database, Transaction
+from holdfast.db.errors import PoolExhaustedError
 from holdfast.db.lifecycle import purge_statements as statements
 from holdfast.db.retries import with_retries
 from holdfast.db.statements import Command
@@ -71,9 +72,16 @@ class Lease:
         await self.update(tx, statements.RENEW_LEASE, lease_until=self.end)
 
     async def renew_sometimes(self) -> None:
-        """Renew it, unless that was done a moment ago."""
-        if time.monotonic() - self._renewed_at > LEASE_SECONDS / 4:
+        """Renew it, unless that was done a moment ago. Where the pool is full, later, as long as it holds."""
+        since = time.monotonic() - self._renewed_at
+        if since <= LEASE_SECONDS / 4:
+            return
+        try:
             await self.in_transaction(self.renew)
+        except PoolExhaustedError:
+            if since > LEASE_SECONDS / 2:
+                raise
+        else:
             self._renewed_at = time.monotonic()
 
     async def settle(self, state: str, failure: str | None) -> None:

@@ -83,14 +83,14 @@ class Removal:
 
     async def _remove_table(self, table: Table) -> None:
         form = format_of(table)
-        at_once = _FEWEST_ROWS
+        fewest = at_once = min(_FEWEST_ROWS, self._pace.most_rows)
         async for page in pages_of(self._reader, f"{table.name}.jsonl", _KEYS_AT_ONCE):
             keys = [form.key_of(row) for row in await in_thread(_decoded, form.decode, page)]
             while keys:
                 chunk, keys = keys[:at_once], keys[at_once:]
                 seconds = await self._remove_rows(table, chunk)
                 if seconds > self._pace.target_seconds:
-                    at_once = max(at_once // 2, _FEWEST_ROWS)
+                    at_once = max(at_once // 2, fewest)
                 elif seconds < self._pace.target_seconds / 2:
                     at_once = min(at_once * 2, self._pace.most_rows)
 
