@@ -16,7 +16,7 @@ from holdfast.db.lifecycle.bundle_file import open_bundle
 from holdfast.db.lifecycle.graph import GRAPH
 from holdfast.db.lifecycle.plan import root_of
 from holdfast.db.lifecycle.recover import Recovery, RecoveryRefusedError, check_recovery, recover
-from holdfast.db.lifecycle.recover_rows import BundleRows
+from holdfast.db.lifecycle.recover_rows import BundleRows, KeyIndex
 from holdfast.db.lifecycle.trash import find_conflicts, unmark
 from holdfast.db.migrate import migrate
 from holdfast.db.open import open_database
@@ -402,3 +402,13 @@ def _messages(rows: list[dict[str, Any]]) -> Snapshot:
 
 def test_every_table_of_content_is_in_the_snapshots() -> None:
     assert {table.name for table in CONTENT} >= {table.name for table in GRAPH.soft_tables} | {"audit_logs"}
+
+
+async def test_nothing_stays_of_a_recoverys_own_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even while it is used: a process that is killed removes nothing."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with KeyIndex() as index:
+        await index.add(users, (f"u-{number}" for number in range(20_000)))
+        await index.add(forms, ["u-20000"])
+        assert await index.holding(users, {"u-1", "u-19999", "u-20000"}) == {"u-1", "u-19999"}
+        assert list(tmp_path.rglob("*")) == []

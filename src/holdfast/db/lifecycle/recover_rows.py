@@ -83,23 +83,27 @@ class BundleRows:
 
 
 class KeyIndex:
-    """The keys of a bundle's parents, in a file: a million of them are not to fill the memory."""
+    """The keys of a bundle's parents, in a file: a million of them are not to fill the memory.
+
+    The file loses its name as soon as it is open, so that nothing stays of it however the process ends. (What SQLite
+    calls a temporary database is kept in memory by some builds.)
+    """
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="holdfast-recover-")
-        self._connection: Any = sqlite3.connect(
-            str(Path(self._folder.name) / "keys.db"), isolation_level=None, check_same_thread=False
-        )
-        self._connection.execute("PRAGMA journal_mode = OFF")
-        self._connection.execute("PRAGMA synchronous = OFF")
-        self._connection.execute("CREATE TABLE keys (name TEXT, key TEXT, PRIMARY KEY (name, key)) WITHOUT ROWID")
+        with tempfile.TemporaryDirectory(prefix="holdfast-recover-") as folder:
+            self._connection: Any = sqlite3.connect(
+                str(Path(folder) / "keys.db"), isolation_level=None, check_same_thread=False
+            )
+            # Without a journal SQLite needs no name either.
+            self._connection.execute("PRAGMA journal_mode = OFF")
+            self._connection.execute("PRAGMA synchronous = OFF")
+            self._connection.execute("CREATE TABLE keys (name TEXT, key TEXT, PRIMARY KEY (name, key)) WITHOUT ROWID")
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._connection.close()
-        self._folder.cleanup()
 
     async def add(self, table: Table, keys: Iterable[str]) -> None:
         """Take in keys."""
