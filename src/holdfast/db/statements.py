@@ -91,6 +91,10 @@ class Statement:
         self._compiled: dict[str, CompiledStatement] = {}
         registry.add(self)
 
+    def is_compiled(self, dialect_name: str) -> bool:
+        """Whether it was used in this dialect, or compiled beforehand."""
+        return dialect_name in self._compiled
+
     def compiled(self, dialect_name: str) -> CompiledStatement:
         """The statement in the named dialect, compiled at first use."""
         compiled = self._compiled.get(dialect_name)

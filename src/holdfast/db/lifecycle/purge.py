@@ -41,6 +41,7 @@ LEASE_SECONDS = 60
 # With what the lease tokens of the stored procedures begin.
 PROCEDURE_LEASE = "call-"
 _MOST_BUNDLES = 3
+_SHORTEST_BREATH = 0.004
 _LONGEST_BREATH = 0.05
 
 
@@ -209,9 +210,14 @@ class _Purging:
         raise PurgeFailedError("rows beneath this deletion still change: nothing was removed; purge again later")
 
     async def _breathe(self) -> None:
-        """After a page of the bundle: keep the lease, and leave the cores to others for as long as the page took."""
+        """After a page of the bundle: keep the lease, and leave the cores to others for as long as the work took.
+
+        Pages of few rows share a rest: a timer alone takes longer than they do.
+        """
         worked = time.monotonic() - self._breathed_at
         await self.lease.renew_sometimes()
+        if worked < _SHORTEST_BREATH:
+            return
         await asyncio.sleep(min(worked, _LONGEST_BREATH))
         self._breathed_at = time.monotonic()
 
