@@ -63,6 +63,12 @@ class Exchange:
         )
 
 
+async def _use(pool: Pool[Line]) -> None:
+    line = await pool.acquire()
+    await asyncio.sleep(0)
+    await pool.release(line)
+
+
 async def _settled(pool: Pool[Line]) -> Pool[Line]:
     """The pool once it has closed what it does not keep."""
     async with asyncio.timeout(5):
@@ -95,12 +101,7 @@ async def test_the_settings_reach_the_pool(open_another: OpenAnother) -> None:
 async def test_at_most_so_many_are_open_and_so_many_stay_idle(exchange: Exchange) -> None:
     pool = exchange.pool(max_open=5, max_idle=2)
 
-    async def use() -> None:
-        line = await pool.acquire()
-        await asyncio.sleep(0)
-        await pool.release(line)
-
-    await asyncio.gather(*(use() for _ in range(40)))
+    await asyncio.gather(*(_use(pool) for _ in range(40)))
     assert exchange.most_open == 5
     await _settled(pool)
     assert pool.open_connections == pool.idle_connections == exchange.open_lines == 2
@@ -271,12 +272,7 @@ async def test_surplus_connections_stay_while_they_are_wanted(exchange: Exchange
 async def test_a_burst_of_short_uses_opens_no_more_than_are_kept(exchange: Exchange) -> None:
     pool = exchange.pool(max_open=50, max_idle=3, patience_seconds=30)
 
-    async def use() -> None:
-        line = await pool.acquire()
-        await asyncio.sleep(0)
-        await pool.release(line)
-
-    await asyncio.gather(*(use() for _ in range(200)))
+    await asyncio.gather(*(_use(pool) for _ in range(200)))
     assert exchange.most_open == 3
     assert pool.waiting == 0
 
