@@ -346,9 +346,14 @@ async def test_a_connection_that_comes_at_the_last_moment_is_taken(exchange: Exc
     line = await pool.acquire()
     waiting = asyncio.create_task(pool.acquire())
     await asyncio.sleep(0)
-    # The deadline passes while nothing else runs, so that both are found in the same turn.
-    time.sleep(0.06)  # noqa: ASYNC251 - on purpose
-    await pool.release(line)
+
+    def give_back() -> None:
+        with pytest.raises(StopIteration):
+            pool.release(line).send(None)
+
+    # It comes a moment before the deadline, and both are found in the same turn, before the one who waits runs.
+    asyncio.get_running_loop().call_later(0.04, give_back)
+    time.sleep(0.08)  # noqa: ASYNC251 - on purpose
     assert await waiting is line
 
 

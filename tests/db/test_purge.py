@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from prometheus_client import REGISTRY
 
 from holdfast.core.clock import Clock
 from holdfast.db.engines.base import Database, Transaction
@@ -332,6 +333,27 @@ async def test_a_worker_whose_lease_was_taken_over_removes_nothing_more(database
         await purge_now(database, deletion_id, tmp_path, clock=at(NOW))
     await purge_now(database, deletion_id, tmp_path, clock=at(later))
     assert (await deletion(database, deletion_id))["state"] == "purged"
+
+
+async def test_a_purge_beside_many_requests_goes_on(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the waiting: rows go in chunks worth a transaction, and no rest is endless."""
+    course = await make_course(database)
+    for _ in range(120):
+        await make_message(database, course.form, course.stays)
+    deletion_id = await delete(database, "form", course.form)
+    monkeypatch.setattr("holdfast.db.lifecycle.purge_removal._LONGEST_REST_SECONDS", 0.01)
+    before = _transactions()
+    async with asyncio.timeout(60):
+        await purge_now(database, deletion_id, tmp_path, pace=Pace(200, target_seconds=0, rest_share=1e9))
+    assert (await deletion(database, deletion_id))["state"] == "purged"
+    # Of 50 rows each, and some that take the lease and end it.
+    assert _transactions() - before < 15
+
+
+def _transactions() -> float:
+    return REGISTRY.get_sample_value("holdfast_purge_transaction_seconds_count") or 0
 
 
 async def test_a_full_pool_is_waited_out_while_the_lease_holds(monkeypatch: pytest.MonkeyPatch) -> None:

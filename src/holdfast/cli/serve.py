@@ -21,7 +21,7 @@ from holdfast.settings import Settings, load_settings
 
 _SHUTDOWN_SECONDS = 20
 # libuv accepts one connection from a socket in each turn of the loop. While 64 others are busy a turn takes some
-# 40 ms, and the last of as many newcomers would wait for seconds.
+# 40 ms, and the last of as many newcomers would wait for a second.
 _ACCEPTED_IN_A_TURN = 8
 
 
