@@ -11,10 +11,12 @@ BUILD_REQUIREMENTS := hatchling>=1.27\neditables>=0.5\n
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11
 PYTEST := $(BIN)/python -m pytest
 WORKERS := 2
+# The slow tests mostly wait: for the disk, for a process to end.
+SLOW_WORKERS := 3
 CHECKED := src tests $(wildcard bench scripts)
 
 .DELETE_ON_ERROR:
-.PHONY: help serve test test-slow test-all test-prerequisites check format bench bench-compare docs lock clean
+.PHONY: help serve test test-slow test-ha test-all drill test-prerequisites test-ha-prerequisites check format bench bench-compare docs lock clean
 
 help:  ## Show what make can do here
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,13 +28,23 @@ test: $(DEVELOPMENT) test-prerequisites  ## Run the everyday tests
 	$(PYTEST) -n $(WORKERS) -m "not slow and not ha" $(ARGS)
 
 test-slow: $(DEVELOPMENT) test-prerequisites  ## Run the slow tests only
-	$(PYTEST) -n $(WORKERS) -m "slow and not ha" $(ARGS)
+	$(PYTEST) -n $(SLOW_WORKERS) -m "slow and not ha" $(ARGS)
 
-test-all: $(DEVELOPMENT) test-prerequisites  ## Run every test
+test-ha: $(DEVELOPMENT) test-ha-prerequisites  ## Run the tests on clusters, under load
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m ha $(ARGS)
+
+test-all: $(DEVELOPMENT) test-ha-prerequisites  ## Run every test
 	$(PYTEST) -n $(WORKERS) $(ARGS)
+
+test-ha-prerequisites: test-prerequisites
+	@sh scripts/install-etcd
+
+drill: $(DEVELOPMENT) test-prerequisites  ## Prove by drills on three engines that backups come back
+	$(PYTEST) -n $(WORKERS) tests/operations/drill $(ARGS)
 
 test-prerequisites:
 	@sh scripts/install-mariadb
+	@sh scripts/install-deployment-tools
 
 check: $(DEVELOPMENT)  ## Check format, style, types, layers and links
 	$(BIN)/ruff format --check
@@ -76,8 +88,9 @@ $(RUNTIME): $(VENV)/.created requirements.lock pyproject.toml
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# Two packages that Patroni needs are published as source only.
 $(DEVELOPMENT): $(VENV)/.created requirements-dev.lock pyproject.toml
 	@echo "Installing what the tests need; this happens once ..."
-	@$(INSTALL) -r requirements-dev.lock
+	@$(INSTALL) --no-binary python-etcd,ydiff -r requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -20,7 +20,7 @@ from bench.recording import record, to_wire
 from bench.scenarios import CONNECTIONS, Scenario
 from holdfast.db.address import parse_address
 from holdfast.db.engines.base import Transaction
-from holdfast.db.engines.mariadb import MariadbTransaction
+from holdfast.db.engines.mariadb_transaction import MariadbTransaction
 from holdfast.db.engines.postgresql import PostgresqlTransaction
 from holdfast.db.engines.sqlite import SqliteTransaction
 from holdfast.db.migrate import migrate

@@ -14,10 +14,13 @@ from holdfast.app import create_app
 from holdfast.cli.connections import BoundedConnection
 from holdfast.db.engines.base import Database
 from holdfast.db.open import open_database
+from holdfast.db.retries import with_retries
 from holdfast.db.statements import Command
 from holdfast.db.tables import metadata
 from holdfast.features.groups.types import FirstStart
 from holdfast.settings import Settings
+from tests.servers.postgresql import find_binaries
+from tests.servers.process import EngineMissingError
 
 _CLEARING = [Command(f"tests.clear_{table.name}", delete(table)) for table in reversed(metadata.sorted_tables)]
 
@@ -45,10 +48,14 @@ class Instance:
             await self._clients.pop().aclose()
 
     async def clear(self) -> None:
-        """Delete every row."""
-        async with self.database.write() as tx:
-            for command in _CLEARING:
-                await tx.execute(command)
+        """Delete every row; again where somebody's last act comes in between."""
+
+        async def attempt() -> None:
+            async with self.database.write() as tx:
+                for command in _CLEARING:
+                    await tx.execute(command)
+
+        await with_retries(attempt)
 
 
 def instance_settings(database_url: str, data_dir: Path, **changes: Any) -> Settings:
@@ -62,8 +69,18 @@ def instance_settings(database_url: str, data_dir: Path, **changes: Any) -> Sett
         "sign_in_attempts": 1000,
         "pool_max_open": 60,
         "pool_wait_seconds": 20,
+        # Those of the server that the tests run on.
+        "postgresql_bin": postgresql_programs(),
     }
     return Settings(**values | changes)
+
+
+def postgresql_programs() -> str:
+    """The folder of the programs of the tests' own server, if there is one."""
+    try:
+        return str(find_binaries())
+    except EngineMissingError:
+        return ""
 
 
 @asynccontextmanager

@@ -15,16 +15,19 @@ from litestar.types import ASGIApp
 from holdfast import __version__
 from holdfast.api import (
     audit_logs,
+    backups,
     cleanup,
     config_files,
     deleting,
     deletion_plans,
     deletions,
+    doctor,
     forms,
     groups,
     health,
     image_requests,
     images,
+    jobs,
     me,
     projects,
     reference,
@@ -51,15 +54,18 @@ from holdfast.worker.loop import running_worker
 
 _ROUTERS = [
     audit_logs.router,
+    backups.router,
     cleanup.router,
     config_files.router,
     deleting.router,
     deletion_plans.router,
     deletions.router,
+    doctor.router,
     forms.router,
     groups.router,
     image_requests.router,
     images.router,
+    jobs.router,
     me.router,
     projects.router,
     repositories.router,
@@ -91,6 +97,21 @@ def create_app(settings: Settings, *, announce: Callable[[FirstStart], None] | N
         max_body=settings.max_request_bytes,
     )
     return Observation(express, access_log=settings.access_log)
+
+
+def create_probes(settings: Settings, database: Database) -> ASGIApp:
+    """/healthz, /readyz and /metrics of a process that serves nothing else; the database is started elsewhere."""
+    probes = Litestar(
+        route_handlers=[*health.handlers],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=None,
+        request_class=ApiRequest,
+        response_class=JsonResponse,
+        logging_config=None,
+    )
+    services = {"settings": settings, "database": database}
+    express = Express(probes, EXCEPTION_HANDLERS, services=services, max_body=settings.max_request_bytes)
+    return Observation(express, access_log=False)
 
 
 def describe_api(settings: Settings) -> dict[str, Any]:

@@ -35,6 +35,17 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "retention_audit_days": (1, 36_500),
     "cleanup_deleted_every_days": (1, 366),
     "cleanup_audit_every_days": (1, 366),
+    "backup_every_hours": (0, 24 * 366),
+    "doctor_every_days": (0, 366),
+    "drill_every_days": (0, 366),
+    "drill_max_age_hours": (0.01, 24 * 366),
+    "backup_keep_newest": (1, 10_000),
+    "backup_keep_daily": (0, 10_000),
+    "backup_keep_weekly": (0, 10_000),
+    "backup_keep_monthly": (0, 10_000),
+    "retention_runs_days": (1, 36_500),
+    "worker_concurrency": (1, 64),
+    "worker_lease_seconds": (1, 3600),
 }
 
 
@@ -67,6 +78,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_audit_days: int = 90
     cleanup_deleted_every_days: int = 30
     cleanup_audit_every_days: int = 1
+    retention_runs_days: int = 90
     trusted_proxies: str = ""
     private_registry: str = ""
     secure_cookies: bool = False
@@ -74,6 +86,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_format: Literal["json", "text"] = "json"
     access_log: bool = True
     worker_in_server: bool = True
+    backup_url: str = ""
+    backup_every_hours: float = 24
+    backup_keep_newest: int = 3
+    backup_keep_daily: int = 7
+    backup_keep_weekly: int = 4
+    backup_keep_monthly: int = 12
+    backup_recipients: str = ""
+    backup_identity_file: str = ""
+    doctor_every_days: int = 1
+    drill_every_days: int = 7
+    drill_max_age_hours: float = 48
+    drill_database_url: str = ""
+    backup_s3_endpoint: str = ""
+    backup_s3_region: str = "us-east-1"
+    backup_s3_key: str = ""
+    backup_s3_secret: str = ""
+    postgresql_bin: str = ""
+    worker_concurrency: int = 2
+    worker_lease_seconds: float = 60
 
     @property
     def resolved_database_url(self) -> str:

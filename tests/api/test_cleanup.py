@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.core.clock import utc_now
-from holdfast.db import jobs
+from holdfast.db import schedule
+from holdfast.db.jobs import Done
 from holdfast.worker.loop import run_one
 from holdfast.worker.registry import PERIODIC_JOBS
 from tests.cli.commandline import CommandLine
@@ -58,7 +59,8 @@ async def test_both_cleanups_run_by_the_calendar_as_the_settings_say(instance: I
     settings = instance.settings
     both = [PERIODIC_JOBS[f"retention.{name}"] for name in ("cleanup_soft_deleted", "cleanup_audit_logs")]
     assert [job.interval(settings) for job in both] == [timedelta(days=30), timedelta(days=1)]
-    assert [await job.run(instance.database, settings, utc_now) > 0 for job in both] == [True, True]
+    done = [await job.run(instance.database, settings, utc_now) for job in both]
+    assert [isinstance(each, Done) and each.changed > 0 for each in done] == [True, True]
     by = await fetch(instance.database, "SELECT DISTINCT actor_name, user_id FROM audit_logs WHERE action = 'purge'")
     assert [tuple(row) for row in by] == [("holdfast", "admin")]
 
@@ -68,7 +70,7 @@ async def test_a_periodic_cleanup_is_due_again_after_its_days(instance: Instance
     moment = datetime(2027, 1, 1, tzinfo=UTC)
     name = "retention.cleanup_audit_logs"
     async with instance.database.write() as tx:
-        await jobs.ensure_periodic(tx, name, lambda: moment)
+        await schedule.keep(tx, {name: timedelta(days=1)}, lambda: moment)
     assert await run_one(instance.database, instance.settings, lambda: moment)
     ((state, due),) = await fetch(instance.database, f"SELECT state, run_at FROM jobs WHERE name = '{name}'")
     assert (state, str(due)[:10]) == ("waiting", "2027-01-02")

@@ -147,7 +147,7 @@ async def test_an_empty_database_is_refused_with_what_to_run(empty: DatabaseAddr
 async def test_a_database_of_a_newer_version_is_refused(empty: DatabaseAddress, empty_url: str) -> None:
     await migrate(empty)
     with other_connection(empty_url) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999', serves_code_from = '9999'"))
     for refused in (check_schema(empty), migrate(empty), schema_status(empty)):
         with pytest.raises(SchemaDriftError, match="newer Holdfast"):
             await refused

@@ -115,13 +115,14 @@ async def test_the_migration_keeps_all_that_hangs_on_the_log_and_the_way_back_do
         for statement in _OF_THE_OPERATOR:
             connection.exec_driver_sql(statement)
         before = _facts(connection)
-    await migrate(address)
-    await check_schema(address)
+    await migrate(address, "0015")
     with other_connection(old) as connection:
         assert _facts(connection) == before
         assert connection.exec_driver_sql("SELECT id FROM newest_entry").scalar() == 5
         with pytest.raises(Exception, match="no entry changes"):
             connection.exec_driver_sql("UPDATE audit_logs SET action = 'delete'")
+    await migrate(address)
+    await check_schema(address)
     await downgrade(address, "0014")
     with other_connection(old) as connection:
         assert _facts(connection) == before

@@ -258,7 +258,8 @@ async def test_purges_that_overlap_lose_nothing(crowd: Crowd) -> None:
         before = await dump_rows(crowd.database)
         ids = [(await crowd.delete(place, root_type)).json()["deletion_id"] for root_type in ("form", "user", "group")]
         await asyncio.gather(*(crowd.purge(each) for each in ids))
-        assert {await crowd.state_of(each) for each in ids} == {"purged"}
+        states = {await crowd.state_of(each) for each in ids}
+        assert states == {"purged"}, await fetch(crowd.database, "SELECT id, state, failure FROM deletions")
         assert await find_inconsistencies(crowd.database) == []
         await crowd.bring_back(ids)
         assert _lasting(await dump_rows(crowd.database)) == _lasting(before)

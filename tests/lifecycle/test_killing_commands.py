@@ -21,12 +21,12 @@ import msgspec
 import pytest
 
 from holdfast.core.clock import utc_now
-from holdfast.db import jobs
+from holdfast.db import schedule
 from holdfast.db.address import parse_address
 from holdfast.db.lifecycle.bundle_file import open_bundle
 from holdfast.db.migrate import migrate
 from holdfast.db.open import open_database
-from holdfast.worker.registry import PERIODIC_JOBS
+from holdfast.worker.registry import intervals_of
 from tests.conftest import ENGINES, NewDatabase
 from tests.db.rows import fetch, run
 from tests.factories import make_token
@@ -67,8 +67,7 @@ class Stage:
             self.token = await make_token(database, scene.world.root.user_id)
             scene.model.rows = await dump_rows(database)
             async with database.write() as tx:
-                for name in PERIODIC_JOBS:
-                    await jobs.ensure_periodic(tx, name, lambda: utc_now() + timedelta(hours=1))
+                await schedule.keep(tx, intervals_of(self._settings), lambda: utc_now() + timedelta(hours=1))
         return scene
 
     @asynccontextmanager

@@ -18,7 +18,7 @@ from holdfast.core.pages import MAX_PAGE, PageRequest, page_request
 from holdfast.core.versions import version_of
 from holdfast.db import answers
 from holdfast.db.engines.base import Database, Transaction
-from holdfast.db.retries import with_retries
+from holdfast.db.retries import NOTHING_KEPT, once_more, until_known, with_retries
 from holdfast.features.accounts import service as accounts
 from holdfast.settings import Settings
 
@@ -80,24 +80,27 @@ class Door:
         self._before_password_change = before_password_change
 
     async def read(self, request: ApiRequest, work: Work[Result]) -> Result:
-        """Run reading work as the request's actor."""
-        async with database_of(request).read() as tx:
-            actor = await accounts.resolve_actor(tx, token_of(request), origin_of(request))
-            self._admit(actor, "read")
-            return await work(tx, actor)
+        """Run reading work as the request's actor; again from the start where its connection broke."""
+        try:
+            return await self._read(request, work, "read")
+        except NOTHING_KEPT:
+            return await once_more(lambda: self._read(request, work, "read"))
 
     async def prepare(self, request: ApiRequest, work: Work[Result]) -> Result:
         """Run the reading part of a change, which needs the rights of the change, before its transaction.
 
         For what must not happen within it, such as hashing a password.
         """
-        async with database_of(request).read() as tx:
-            actor = await accounts.resolve_actor(tx, token_of(request), origin_of(request))
-            self._admit(actor, "write")
-            return await work(tx, actor)
+        try:
+            return await self._read(request, work, "write")
+        except NOTHING_KEPT:
+            return await once_more(lambda: self._read(request, work, "write"))
 
     async def write(self, request: ApiRequest, work: Work[Result]) -> Result:
-        """Run changing work as the request's actor in one transaction; again from the start where it met a conflict."""
+        """Run changing work as the request's actor in one transaction.
+
+        Again from the start where it met a conflict, or where its connection broke before the commit.
+        """
 
         async def attempt() -> Result:
             async with database_of(request).write() as tx:
@@ -143,7 +146,14 @@ class Door:
                 await answers.keep(tx, actor.user_id, key, answer)
                 return response
 
-        return await with_retries(attempt)
+        # A commit that took effect is found by its key.
+        return await until_known(attempt)
+
+    async def _read(self, request: ApiRequest, work: Work[Result], access: str) -> Result:
+        async with database_of(request).read() as tx:
+            actor = await accounts.resolve_actor(tx, token_of(request), origin_of(request))
+            self._admit(actor, access)
+            return await work(tx, actor)
 
     async def _changing_actor(self, request: ApiRequest, tx: Transaction) -> Actor:
         actor = await accounts.resolve_actor_for_change(tx, token_of(request), origin_of(request))

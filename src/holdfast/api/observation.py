@@ -1,5 +1,6 @@
 """What happens around every request: its id, log line, metrics and security headers. Plain ASGI, for speed."""
 
+import asyncio
 import re
 import secrets
 import time
@@ -9,6 +10,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import Gauge
 
 from holdfast.api.budgets import hold_budget
+from holdfast.api.cut_short import tell_of_end
 from holdfast.core.logs import RequestLine, log_request
 from holdfast.core.logs import request_id as logged_request_id
 from holdfast.core.tallies import Counts, Timings
@@ -52,10 +54,12 @@ class Observation:
         scope.setdefault("state", {})["request_id"] = request_id
         started = time.perf_counter()
         status = 500
+        has_answer = False
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
+            nonlocal status, has_answer
             if message["type"] == "http.response.start":
+                has_answer = True
                 status = message["status"]
                 headers = list(message.get("headers", ()))
                 headers += _headers_beside(headers)
@@ -70,7 +74,13 @@ class Observation:
         global _under_way  # noqa: PLW0603 - a gauge of the process, without the lock of the library's own
         _under_way += 1
         try:
-            await self._app(scope, receive, send_with_headers)
+            try:
+                await self._app(scope, receive, send_with_headers)
+            except asyncio.CancelledError:
+                if has_answer:
+                    raise
+                # Not passed on: the server, which is ending, would answer 500 in plain text.
+                await tell_of_end(scope["method"], request_id, send_with_headers)
             self._observe(scope, status, time.perf_counter() - started, ran)
         finally:
             _under_way -= 1

@@ -24,7 +24,7 @@ from holdfast.db.retries import with_retries
 from holdfast.features.accounts import api_tokens, passwords, sessions
 from holdfast.features.accounts.attempts import AttemptRule
 from holdfast.features.accounts.errors import PasswordChangedMeanwhileError
-from holdfast.features.accounts.types import SignedIn, Token
+from holdfast.features.accounts.types import Credentials, SignedIn, Token
 from holdfast.settings import Settings
 
 _door = Door(None, before_password_change=True)
@@ -80,8 +80,12 @@ async def sign_out(request: ApiRequest) -> Response[None]:
 async def _try_to_sign_in(request: ApiRequest, data: SignIn) -> SignedIn | HoldfastError:
     settings, origin, database = settings_of(request), origin_of(request), database_of(request)
     rule = attempt_rule(settings)
-    async with database.read() as tx:
-        credentials = await sessions.find_credentials(tx, rule, username=data.username, origin=origin)
+
+    async def find() -> Credentials | None:
+        async with database.read() as tx:
+            return await sessions.find_credentials(tx, rule, username=data.username, origin=origin)
+
+    credentials = await with_retries(find)
     check = await passwords.check_password(None if credentials is None else credentials.password, data.password)
 
     async def attempt() -> SignedIn | HoldfastError:

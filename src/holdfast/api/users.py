@@ -236,8 +236,12 @@ async def _register(request: ApiRequest, data: CreateUser) -> Response[CreatedUs
     if data.password is None:
         raise InvalidInputError("password must be given")
     rule = attempt_rule(settings)
-    async with database.read() as tx:
-        await registration.require_attempts_left(tx, rule, origin)
+
+    async def require_attempts_left() -> None:
+        async with database.read() as tx:
+            await registration.require_attempts_left(tx, rule, origin)
+
+    await with_retries(require_attempts_left)
     hashed = await passwords.hash_password(data.password)
 
     async def attempt() -> User | HoldfastError:

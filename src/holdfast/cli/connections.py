@@ -20,17 +20,21 @@ _REFUSAL = f"HTTP/1.1 {_STATUS.value} {_STATUS.phrase}\r\nconnection: close\r\nc
 class BoundedConnection(HttpToolsProtocol):
     """The library's connection, closed when a head (or a trailer) grows too large or does not come.
 
+    When the server ends, a request that is on its way is waited for, answered, and told that it was the last one.
+
     Counted are the bytes that came without completing anything. What one read brings may exceed the limit.
     """
 
     largest_head_bytes: ClassVar[int] = 65_536
     longest_head_seconds: ClassVar[float] = 20
+    last_request_seconds: ClassVar[float] = 0.5
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._unfinished_bytes = 0
         self._head_began: float | None = None
         self._watch: asyncio.TimerHandle | None = None
+        self._is_ending = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -51,7 +55,25 @@ class BoundedConnection(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         cycle.__class__ = _OneWrite
+        if self._is_ending:
+            cycle.keep_alive = False
         super()._start_asgi_task(cycle, app)
+
+    def shutdown(self) -> None:
+        """As the library's, but what was sent before the client could know of the end is still answered."""
+        if self._is_idle():
+            self._is_ending = True
+            self.loop.call_later(self.last_request_seconds, self._close_if_idle)
+        else:
+            super().shutdown()
+
+    def _is_idle(self) -> bool:
+        cycle: Any = self.cycle  # None before the first request, whatever the library's annotation says
+        return cycle is None or bool(cycle.response_complete)
+
+    def _close_if_idle(self) -> None:
+        if self._is_idle() and not self.transport.is_closing():
+            self.transport.close()
 
     def on_message_begin(self) -> None:
         self._unfinished_bytes = 0

@@ -23,6 +23,9 @@ def upgrade(context: typer.Context) -> None:
         address = _address()
         before = asyncio.run(schema_status(address))
         after = asyncio.run(migrate(address))
+        if after.is_ahead:
+            typer.echo(f"{address.shown} is at revision {after.current} of a newer Holdfast; nothing was changed.")
+            return
         for name in after.made_anew:
             typer.echo(f"{address.shown}: procedure {name} was missing or changed and is made anew.")
         if before.current == after.current and not after.made_anew:
@@ -62,5 +65,7 @@ def _address() -> DatabaseAddress:
 
 def _show(address: DatabaseAddress, found: SchemaStatus) -> None:
     typer.echo(f"{address.shown}: revision {found.current or 'none (empty)'}, newest {found.head}.")
+    if found.is_ahead:
+        typer.echo("A newer Holdfast has upgraded it, and this version still runs on it.")
     if found.pending:
         typer.echo(f"Pending: {', '.join(found.pending)}. Run `holdfast migrate`.")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import structlog
 import typer
 import uvicorn
 
@@ -19,10 +20,12 @@ from holdfast.db.address import parse_address
 from holdfast.db.migrate import check_schema, migrate
 from holdfast.settings import Settings, load_settings
 
+_log = structlog.get_logger("holdfast.serve")
 _SHUTDOWN_SECONDS = 20
 # libuv accepts one connection from a socket in each turn of the loop. While 64 others are busy a turn takes some
 # 40 ms, and the last of as many newcomers would wait for a second.
 _ACCEPTED_IN_A_TURN = 8
+_LETTING_IN_SECONDS = 0.2
 
 
 def serve() -> None:
@@ -36,7 +39,7 @@ def serve() -> None:
     settings = load_settings(os.environ)
     configure_logs(settings.log_level, settings.log_format)
     asyncio.run(_prepare(settings))
-    listening = _listen(settings)
+    listening = listen(settings.host, settings.port)
     host, port = listening.getsockname()[:2]
     config = uvicorn.Config(
         create_app(settings),
@@ -70,6 +73,17 @@ class _Server(uvicorn.Server):
         gc.freeze()
         gc.enable()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As the library's, after all who have connected already are let in: closing would turn them away unheard.
+
+        A balancer could not tell such a request from one that was carried out, and repeats none that changes anything.
+        """
+        for each in sockets or []:
+            # From now on the kernel lets newcomers wait, and soon tells them that nobody listens.
+            each.listen(0)
+        await asyncio.sleep(_LETTING_IN_SECONDS)
+        await super().shutdown(sockets)
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """As the library's, without raising the signal again after everything was ended in order."""
@@ -82,20 +96,23 @@ async def _prepare(settings: Settings) -> None:
     address = parse_address(settings.resolved_database_url)
     if address.dialect_name == "sqlite":
         await migrate(address)
-    await check_schema(address)
+    status = await check_schema(address)
+    if status.is_ahead:
+        _log.warning("schema_is_ahead", revision=status.current, this_version=status.head)
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there; a port of 0 takes any that is free."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     if sys.platform != "win32":
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((settings.host, settings.port))
+        listening.bind((host, port))
     except OSError as error:
         listening.close()
         raise UnavailableError(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror}; set HOLDFAST_HOST or HOLDFAST_PORT"
+            f"cannot listen on {host}:{port}: {error.strerror}; set HOLDFAST_HOST, and HOLDFAST_PORT or --metrics-port"
         ) from error
     listening.listen(2048)
     return listening

@@ -2,13 +2,14 @@
 
 import asyncio
 import atexit
+import io
 import logging
 import sys
 import threading
 from collections.abc import MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal, TextIO, cast
 
 import msgspec
 import structlog
@@ -33,13 +34,13 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"], form: Li
     _request_lines = None
     if form == "json":
         processors.append(structlog.processors.JSONRenderer(serializer=_to_json))
-        lines = _Lines(sys.stderr.buffer)
+        lines = _Lines()
         atexit.register(lines.flush)
         factory: Any = lines.as_logger
         _request_lines = lines if threshold <= logging.INFO else None
     else:
         processors.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
-        factory = structlog.PrintLoggerFactory(file=sys.stderr)
+        factory = structlog.PrintLoggerFactory(file=cast("TextIO", _StandardError()))
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -72,14 +73,23 @@ def log_request(line: RequestLine) -> None:
     _log.info(line.event, **{name: fields[name] for name in ("method", "path", "status", "milliseconds")})
 
 
+class _StandardError(io.TextIOBase):
+    """What standard error is when a line is written: a logger lives on where that was exchanged and closed since."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 class _Lines:
-    """Writes lines. Where an event loop runs, those below a warning wait a moment for others.
+    """Writes lines to standard error. Where an event loop runs, those below a warning wait a moment for others.
 
     One write then serves many requests. A warning is written at once, after all that wait.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self) -> None:
         self._waiting: list[bytes] = []
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -113,8 +123,9 @@ class _Lines:
             self._loop = None
             waiting, self._waiting = self._waiting, []
             if waiting:
-                self._file.write(b"\n".join((*waiting, b"")))
-                self._file.flush()
+                file = sys.stderr.buffer
+                file.write(b"\n".join((*waiting, b"")))
+                file.flush()
 
     debug = msg = info
     error = critical = exception = fatal = log = warn = warning

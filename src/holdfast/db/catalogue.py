@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, Connection, ForeignKeyConstraint, Index, Table, UniqueConstraint, inspect, text
 from sqlalchemy.engine.reflection import Inspector
 
+from holdfast.db import filling
 from holdfast.db.migrations.files import newest_procedures
 from holdfast.db.tables import metadata
 from holdfast.db.tables.views import VIEWS
@@ -16,6 +17,19 @@ from holdfast.db.tables.views import VIEWS
 
 def find_drift(connection: Connection) -> list[str]:
     """One sentence for each difference between the live database and what this version needs."""
+    return [*find_drift_of_tables(connection), *_procedure_drift(connection)]
+
+
+def find_drift_of_newer(connection: Connection) -> list[str]:
+    """As `find_drift`, for a database that a newer version has upgraded: its procedures are its own.
+
+    Its new columns must not be in the way of rows that this version writes.
+    """
+    return [*find_drift_of_tables(connection), *_columns_in_the_way(connection)]
+
+
+def find_drift_of_tables(connection: Connection) -> list[str]:
+    """Differences of tables, columns, keys, constraints and views."""
     inspector = inspect(connection)
     live_tables = set(inspector.get_table_names())
     findings: list[str] = []
@@ -29,8 +43,21 @@ def find_drift(connection: Connection) -> list[str]:
     findings.extend(_numbering_drift(connection))
     live_views = set(inspector.get_view_names())
     findings.extend(f"view {name} is missing" for name in VIEWS if name not in live_views)
-    findings.extend(_procedure_drift(connection))
+    if filling.TABLE in live_tables:
+        findings.append(
+            f"table {filling.TABLE} is there: an import into this database goes on, or was broken off; wait for its"
+            " end, or run it again"
+        )
     return findings
+
+
+def _columns_in_the_way(connection: Connection) -> Iterator[str]:
+    columns = _by_table(inspect(connection).get_multi_columns())
+    for table in metadata.sorted_tables:
+        for column in columns.get(table.name, []):
+            is_given = column["nullable"] or column["default"] is not None or column.get("computed") is not None
+            if column["name"] not in table.columns and not is_given:
+                yield f"column {table.name}.{column['name']} wants a value that this version does not give"
 
 
 class _Details:

@@ -58,9 +58,40 @@ class SerializationError(UnavailableError):
 
 
 class ConnectionLostError(UnavailableError):
-    """The connection broke. Whether a commit under way took effect is not known."""
+    """The connection broke or none could be made. Nothing of the transaction was kept: running it again is safe."""
 
     code = "connection_lost"
+
+
+class ServerFullError(ConnectionLostError):
+    """The server takes no further connection now."""
+
+    code = "too_many_connections"
+
+
+class CommitOutcomeUnknownError(UnavailableError):
+    """The connection broke after COMMIT was sent: the change took effect whole, or not at all, and nobody knows."""
+
+    code = "commit_outcome_unknown"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database was lost just as the change was stored: it is there whole, or not at all; read to see which"
+            " before you send it again. A request with an Idempotency-Key can be sent again as it is",
+            retry_after_seconds=2,
+        )
+
+
+class StorageFullError(UnavailableError):
+    """The database has no room to write, or another of its resources ran out. Nothing of the transaction was kept."""
+
+    code = "database_storage_full"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the database has no room left to write; nothing was changed. Its operator must make room",
+            retry_after_seconds=15,
+        )
 
 
 class StatementTimeoutError(UnavailableError):

@@ -17,6 +17,9 @@ slow_statements = Counter("holdfast_slow_statements", "Statements above the slow
 transactions_retried = Counter(
     "holdfast_transactions_retried", "Transactions run again after a conflict or a lost connection.", ["reason"]
 )
+connections_cut = Counter(
+    "holdfast_connections_cut", "Connections ended because their database server answered nobody any more."
+)
 purge_transaction_seconds = Histogram(
     "holdfast_purge_transaction_seconds", "How long a purge held a transaction open, to its end.", buckets=_BUCKETS
 )

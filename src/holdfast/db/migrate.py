@@ -16,10 +16,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from holdfast.db.address import DatabaseAddress
-from holdfast.db.catalogue import find_drift, find_wrong_procedures
+from holdfast.db.catalogue import find_drift, find_drift_of_newer, find_wrong_procedures
 from holdfast.db.errors import ConnectionLostError, DatabaseError, SchemaDriftError
 from holdfast.db.migrations.files import known_revisions
 from holdfast.db.sqlite_driver import sqlite3
+from holdfast.db.unfinished import refuse_unfinished
 
 Result = TypeVar("Result")
 
@@ -30,33 +31,38 @@ _LOCK_WAIT_SECONDS = 60
 class SchemaStatus(msgspec.Struct, frozen=True):
     """Where a database stands: its revision (None when empty), the newest one, and those still to come.
 
-    `made_anew` are procedures that an upgrade found missing or changed, and made again.
+    `made_anew` are procedures that an upgrade found missing or changed, and made again. `is_ahead` where a newer
+    version has upgraded it and lets this version's code run on it: an upgrade is being rolled out.
     """
 
     current: str | None
     head: str
     pending: list[str]
     made_anew: list[str] = []
+    is_ahead: bool = False
 
 
 async def migrate(address: DatabaseAddress, revision: str = "head") -> SchemaStatus:
-    """Upgrade to a revision; a second run changes nothing."""
-    return await _on_database(address, lambda connection: _upgrade(connection, revision), locked=True)
+    """Upgrade to a revision; a second run changes nothing, nor does one on a database that is ahead."""
+    return await on_database(address, lambda connection: _upgrade(connection, revision), locked=True)
 
 
 async def downgrade(address: DatabaseAddress, revision: str) -> SchemaStatus:
     """Go back to a revision; `base` removes every table and so every row."""
-    return await _on_database(address, lambda connection: _downgrade(connection, revision), locked=True)
+    return await on_database(address, lambda connection: _downgrade(connection, revision), locked=True)
 
 
 async def schema_status(address: DatabaseAddress) -> SchemaStatus:
     """The revision of a database and what is pending."""
-    return await _on_database(address, _status)
+    return await on_database(address, _status)
 
 
-async def check_schema(address: DatabaseAddress) -> None:
-    """Refuse a database whose revision or live catalogue is not what this version needs, with the names."""
-    status, findings = await _on_database(address, lambda connection: (_status(connection), find_drift(connection)))
+async def check_schema(address: DatabaseAddress) -> SchemaStatus:
+    """Refuse a database whose revision or live catalogue is not what this version needs, with the names.
+
+    One that is ahead and serves this version's code has all that this version needs, and so is not refused.
+    """
+    status, findings = await on_database(address, _checked)
     if status.current is None:
         raise SchemaDriftError("the database is empty: run `holdfast migrate` first")
     if status.pending:
@@ -67,11 +73,13 @@ async def check_schema(address: DatabaseAddress) -> None:
     if findings:
         listed = "\n  ".join(findings)
         raise SchemaDriftError(f"the live schema differs from what this version needs:\n  {listed}", findings=findings)
+    return status
 
 
-async def _on_database(
+async def on_database(
     address: DatabaseAddress, work: Callable[[Connection], Result], *, locked: bool = False
 ) -> Result:
+    """What `work` gives on a connection of its own; `locked` where no migration may run beside it."""
     try:
         if address.dialect_name == "sqlite":
             return await asyncio.to_thread(_on_sqlite, address, work, locked=locked)
@@ -145,6 +153,8 @@ def _lock_server(connection: Connection) -> None:
 def _upgrade(connection: Connection, revision: str) -> SchemaStatus:
     status = _status(connection)  # refuses a database of a newer version
     connection.commit()
+    if status.is_ahead and revision == "head":
+        return status
     if status.pending or revision != "head":
         _migrations().upgrade(connection, revision)
         connection.commit()
@@ -179,18 +189,23 @@ def _signatures(connection: Connection, name: str) -> list[str]:
 
 
 def _downgrade(connection: Connection, revision: str) -> SchemaStatus:
+    status = _status(connection)
+    if status.is_ahead:
+        raise _made_by_a_newer(status.current)
+    connection.commit()
     _migrations().downgrade(connection, revision)
     connection.commit()
     return _status(connection)
 
 
 def _status(connection: Connection) -> SchemaStatus:
+    refuse_unfinished(connection)
     known = known_revisions()
     current = _current_revision(connection)
     if current is not None and current not in known:
-        raise SchemaDriftError(
-            f"the database is at revision {current}, which this version does not know: it was made by a newer Holdfast"
-        )
+        if _serves_code_from(connection) not in known:
+            raise _made_by_a_newer(current)
+        return SchemaStatus(current=current, head=known[-1], pending=[], is_ahead=True)
     pending = known if current is None else known[known.index(current) + 1 :]
     return SchemaStatus(current=current, head=known[-1], pending=pending)
 
@@ -200,6 +215,27 @@ def _current_revision(connection: Connection) -> str | None:
         return None
     revision: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
     return revision
+
+
+def _serves_code_from(connection: Connection) -> str | None:
+    """From which revision on code may use the schema, as the newer version that upgraded it says."""
+    columns = {column["name"] for column in inspect(connection).get_columns("alembic_version")}
+    if "serves_code_from" not in columns:
+        return None
+    oldest: str | None = connection.execute(text("SELECT serves_code_from FROM alembic_version")).scalar_one_or_none()
+    return oldest
+
+
+def _checked(connection: Connection) -> tuple[SchemaStatus, list[str]]:
+    status = _status(connection)
+    return status, find_drift_of_newer(connection) if status.is_ahead else find_drift(connection)
+
+
+def _made_by_a_newer(revision: str | None) -> SchemaDriftError:
+    return SchemaDriftError(
+        f"the database is at revision {revision}, which this version does not know: it was made by a newer Holdfast"
+        " and does not serve this version"
+    )
 
 
 def _migrations() -> Any:

@@ -27,7 +27,7 @@ def open_database(settings: Settings) -> Database:
         "deletion_timeout_seconds": settings.deletion_timeout_seconds,
     }
     if address.dialect_name == "postgresql":
-        database = engine.PostgresqlDatabase(address.dsn, pool=pool, **limits)
+        database = engine.PostgresqlDatabase(address.dsn, pool=pool, hosts=address.hosts, **limits)
     else:
-        database = engine.MariadbDatabase(address.connect_arguments, pool=pool, **limits)
+        database = engine.MariadbDatabase(address.connect_arguments_of_hosts, pool=pool, **limits)
     return database

@@ -12,9 +12,11 @@ from typing import Generic, TypeVar
 import msgspec
 
 from holdfast.db import metrics
-from holdfast.db.errors import PoolExhaustedError
+from holdfast.db.errors import PoolExhaustedError, ServerFullError
 
 Connection = TypeVar("Connection")
+
+_FULL_SERVER_REST_SECONDS = 0.2
 
 
 class PoolSettings(msgspec.Struct, frozen=True):
@@ -36,11 +38,12 @@ class PoolSettings(msgspec.Struct, frozen=True):
 
 
 class _Pooled(Generic[Connection]):
-    __slots__ = ("born", "connection")
+    __slots__ = ("born", "connection", "generation", "lent_at")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, generation: int) -> None:
         self.connection = connection
-        self.born = time.monotonic()
+        self.generation = generation
+        self.born = self.lent_at = time.monotonic()
 
 
 class _Waiter(Generic[Connection]):
@@ -64,16 +67,21 @@ class Pool(Generic[Connection]):
         connect: Callable[[], Awaitable[Connection]],
         close: Callable[[Connection], Awaitable[None]],
         is_open: Callable[[Connection], bool],
+        abort: Callable[[Connection], None] | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
         self._connect = connect
         self._close = close
         self._is_open = is_open
+        # How to end a connection that nobody answers on, without a word.
+        self._abort = abort
         self._idle: list[_Pooled[Connection]] = []
         self._lent: dict[int, _Pooled[Connection]] = {}
         self._waiters: deque[_Waiter[Connection]] = deque()
         self._open = 0
+        self._generation = 0
+        self._server_full_until = 0.0
         self._closed = False
         self._fewest_idle = 0
         self._trimming: asyncio.Task[None] | None = None
@@ -100,6 +108,11 @@ class Pool(Generic[Connection]):
         return len(self._lent)
 
     @property
+    def lent_connections(self) -> list[Connection]:
+        """The connections that are lent."""
+        return [pooled.connection for pooled in self._lent.values()]
+
+    @property
     def waiting(self) -> int:
         """How many callers wait for a connection."""
         return len(self._waiters)
@@ -114,16 +127,45 @@ class Pool(Generic[Connection]):
             # Not waited for: a server that no longer answers would be waited for once for each connection.
             self._close_aside(pooled)
         if self._opens_at_once:
-            return self._lend(await self._open_one())
+            try:
+                return self._lend(await self._open_one())
+            except ServerFullError:
+                if self._open == 0:
+                    raise
+                # One of those that are open comes back.
         return self._lend(await self._wait())
 
-    async def release(self, connection: Connection, *, broken: bool = False) -> None:
-        """Give a connection back; `broken` when its state is unknown, and it is closed."""
+    async def release(self, connection: Connection, *, broken: bool = False, lost: bool = False) -> None:
+        """Give a connection back; `broken` when its state is unknown, and it is closed.
+
+        `lost` when the server broke it or is no longer the one to speak to: then so may all others be.
+        """
         pooled = self._lent.pop(id(connection))
-        if broken or not self._is_fresh(pooled):
+        if lost:
+            if pooled.generation == self._generation:
+                self.renew()
+            if self._abort is not None:
+                self._abort(connection)
+            await self._discard(pooled)
+        elif broken or not self._is_fresh(pooled):
             await self._discard(pooled)
         else:
             await self._keep(pooled)
+
+    def renew(self) -> None:
+        """Let no connection be lent again that was made before now: the idle ones end, the others when they come back.
+
+        After a failover they lead to a server that is gone, or no longer the one to ask.
+        """
+        self._generation += 1
+        while self._idle:
+            self._end_aside(self._idle.pop())
+        self._fewest_idle = 0
+        self._tell_of_room()
+
+    def lent_since(self, moment: float) -> list[Connection]:
+        """The connections that are lent, and were before the moment (of `time.monotonic`)."""
+        return [pooled.connection for pooled in self._lent.values() if pooled.lent_at < moment]
 
     async def close(self) -> None:
         """Close the idle connections now and each lent one when it comes back."""
@@ -159,24 +201,33 @@ class Pool(Generic[Connection]):
             self._trimming = None
 
     def _lend(self, pooled: _Pooled[Connection]) -> Connection:
+        pooled.lent_at = time.monotonic()
         self._lent[id(pooled.connection)] = pooled
         return pooled.connection
 
     def _is_fresh(self, pooled: _Pooled[Connection]) -> bool:
         age = time.monotonic() - pooled.born
-        return age < self.settings.lifetime_seconds and self._is_open(pooled.connection)
+        return (
+            pooled.generation == self._generation
+            and age < self.settings.lifetime_seconds
+            and self._is_open(pooled.connection)
+        )
 
     @property
     def _opens_at_once(self) -> bool:
-        """Whether so few are open that nobody waits for one of them."""
-        return self._open < min(max(1, self.settings.max_idle), self.settings.max_open)
+        """Whether so few are open that nobody waits for one of them, and the server takes more."""
+        few = self._open < min(max(1, self.settings.max_idle), self.settings.max_open)
+        return few and (self._open == 0 or time.monotonic() >= self._server_full_until)
 
     async def _open_one(self) -> _Pooled[Connection]:
         self._open += 1
+        generation = self._generation
         try:
-            return _Pooled(await self._connect())
-        except BaseException:
+            return _Pooled(await self._connect(), generation)
+        except BaseException as error:
             self._open -= 1
+            if isinstance(error, ServerFullError):
+                self._server_full_until = time.monotonic() + _FULL_SERVER_REST_SECONDS
             self._tell_of_room()
             raise
 
@@ -190,6 +241,11 @@ class Pool(Generic[Connection]):
         self._open -= 1
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+
+    def _end_aside(self, pooled: _Pooled[Connection]) -> None:
+        if self._abort is not None:
+            self._abort(pooled.connection)
+        self._close_aside(pooled)
 
     def _tell_of_room(self) -> None:
         if self._opens_at_once:
@@ -209,7 +265,11 @@ class Pool(Generic[Connection]):
                     if pooled is not None:
                         return pooled
                     if self._opens_at_once:
-                        return await self._open_one()
+                        try:
+                            return await self._open_one()
+                        except ServerFullError:
+                            if self._open == 0:
+                                raise
                     # Somebody was faster: first in the queue again.
                     waiter.given = asyncio.get_running_loop().create_future()
                     self._waiters.appendleft(waiter)
@@ -253,6 +313,10 @@ class Pool(Generic[Connection]):
                     continue
                 try:
                     pooled = await self._open_one()
+                except ServerFullError as error:
+                    if self._open == 0:
+                        self._wake_one(error)
+                    await asyncio.sleep(_FULL_SERVER_REST_SECONDS)
                 except Exception as error:
                     self._wake_one(error)
                 else:

@@ -43,7 +43,7 @@ def _server_engine(address: DatabaseAddress) -> AsyncEngine:
     # The drivers read the address themselves, as they do for the server: SQLAlchemy knows fewer of their options.
     open_connection = load_engine(address.dialect_name).open_connection
     if address.dialect_name == "postgresql":
-        url, connect = "postgresql+asyncpg://", partial(open_connection, address.dsn)
+        url, connect = "postgresql+asyncpg://", partial(open_connection, address.dsn, address.hosts)
     else:
-        url, connect = "mariadb+asyncmy://", partial(open_connection, address.connect_arguments)
+        url, connect = "mariadb+asyncmy://", partial(open_connection, address.connect_arguments_of_hosts)
     return create_async_engine(url, async_creator=connect, poolclass=NullPool)

@@ -108,7 +108,8 @@ class Statement:
 class Query(Statement, Generic[Row]):
     """A statement that returns rows, each read into the struct `row`, whose first fields bear the names of its columns.
 
-    Further fields must have defaults; a service fills them, such as the messages of a form.
+    Further fields must have defaults; a service fills them, such as the messages of a form. `removes_what_it_locks`
+    says that the rows are locked only to be deleted by the same transaction.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Query(Statement, Generic[Row]):
         *,
         by_dialect: Mapping[str, ClauseElement] | None = None,
         heavy: bool = False,
+        removes_what_it_locks: bool = False,
     ) -> None:
         fields = row.__struct_fields__  # type: ignore[attr-defined]
         columns = tuple(element.selected_columns.keys())
@@ -126,6 +128,7 @@ class Query(Statement, Generic[Row]):
             raise TypeError(f"statement {name}: {row.__name__} has the fields {fields}, but the columns are {columns}")
         self.row = row
         self.make: Callable[..., Row] = row
+        self.removes_what_it_locks = removes_what_it_locks
         super().__init__(name, element, by_dialect=by_dialect, heavy=heavy)
 
 

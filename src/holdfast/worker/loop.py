@@ -1,37 +1,34 @@
-"""The loop of a worker: claim, run, settle; then look again."""
+"""The loop of a worker: places that each claim a job, run it and look again, and beside them the schedule is kept."""
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 
-import msgspec
 import structlog
-from prometheus_client import Counter, Gauge, Histogram
 
 from holdfast.core.clock import Clock, utc_now
 from holdfast.core.errors import HoldfastError
-from holdfast.db import jobs
+from holdfast.db import jobs, schedule
 from holdfast.db.engines.base import Database
 from holdfast.db.retries import with_retries
 from holdfast.settings import Settings
-from holdfast.worker.registry import ONE_OFF_JOBS, PERIODIC_JOBS
+from holdfast.worker.registry import intervals_of, long_jobs
+from holdfast.worker.running import RunningJob
 
 _log = structlog.get_logger("holdfast.worker")
-_LEASE_SECONDS = 60
-_GRACE_SECONDS = 5
-_POLL_SECONDS = 5
-
-_jobs = Counter("holdfast_jobs", "Jobs run, by name and outcome (done, failed, lost, put_off).", ["job", "outcome"])
-_job_seconds = Histogram("holdfast_job_seconds", "Time that a job took.", ["job"])
-_waiting = Gauge("holdfast_jobs_waiting", "Jobs that wait, due or not, when the worker last looked.")
-_last_success = Gauge("holdfast_job_last_success_timestamp_seconds", "When a job last ended well.", ["job"])
+_POLL_SECONDS = 5.0
+_KEEP_SECONDS = 60.0
+_LONGEST_WAIT_SECONDS = 20.0
+# By a wrong clock the lease of a worker that lives seems over; two that are off by so much each still agree on leases.
+_MOST_SKEW_IN_LEASES = 1 / 4
+# Retention by a wrong clock would let go what is young, however long a lease is.
+_MOST_SKEW = timedelta(minutes=5)
 
 
 @contextlib.asynccontextmanager
 async def running_worker(database: Database, settings: Settings) -> AsyncIterator[None]:
-    """A worker beside the block; at its end the job under way is finished first, or interrupted when it takes long."""
+    """A worker beside the block; at its end the jobs under way are finished first, or interrupted if they take long."""
     stop = asyncio.Event()
     working = asyncio.create_task(work(database, settings, stop))
     try:
@@ -43,106 +40,111 @@ async def running_worker(database: Database, settings: Settings) -> AsyncIterato
 
 async def work(database: Database, settings: Settings, stop: asyncio.Event, clock: Clock = utc_now) -> None:
     """Run jobs until `stop` is set. A database that is away is waited for."""
-    while not stop.is_set():
-        try:
-            await _ensure_periodic_jobs(database, clock)
-            while not stop.is_set() and await run_one(database, settings, clock, stop=stop):
-                pass
-        except HoldfastError as error:
-            _log.warning("worker_waits", code=error.code, reason=error.message)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), _POLL_SECONDS)
+    worker = _Worker(database, settings, stop, clock)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(worker.repeat(worker.keep_schedule, _KEEP_SECONDS))
+        for place in range(settings.worker_concurrency):
+            # Of several places the last is kept for jobs that are over soon.
+            is_for_all = place == 0 or place < settings.worker_concurrency - 1
+            runner = worker.runner(frozenset() if is_for_all else long_jobs())
+            tasks.create_task(worker.repeat(runner, _POLL_SECONDS))
 
 
 async def run_one(
-    database: Database, settings: Settings, clock: Clock = utc_now, *, stop: asyncio.Event | None = None
+    database: Database,
+    settings: Settings,
+    clock: Clock = utc_now,
+    *,
+    stop: asyncio.Event | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> bool:
-    """Claim and run one due job; False when nothing is due.
+    """Claim and run one due job, except those named; False when nothing is due.
 
-    A job that is still under way some seconds after `stop` is set is interrupted, and due again at once: jobs are safe
-    to repeat.
+    A job that is still under way some seconds after `stop` is set is interrupted, and due again at once, a long one as
+    soon as it is set: jobs are safe to repeat.
     """
-    job = await jobs.claim(database, _LEASE_SECONDS, clock)
+    intervals = {name: every for name, every in intervals_of(settings).items() if every is not None}
+    job = await jobs.claim(database, settings.worker_lease_seconds, clock, intervals=intervals, without=without)
     if job is None:
         return False
-    started = time.perf_counter()
-    periodic = PERIODIC_JOBS.get(job.name)
-    every = None if periodic is None else periodic.interval(settings)
-    try:
-        changed = await _supervise(database, job, _work_of(job, database, settings, clock), clock, stop)
-    except jobs.PutOffError as waiting:
-        async with database.write() as tx:
-            await jobs.put_off(tx, job, clock() + timedelta(seconds=waiting.seconds), clock)
-        _log.info("job_put_off", job=job.name, reason=waiting.message)
-        _jobs.labels(job.name, "put_off").inc()
-    except Exception as error:  # whatever a job raises is put on its row for a person to see
-        _log.warning("job_failed", job=job.name, attempts=job.attempts, exc_info=error)
-        async with database.write() as tx:
-            again_at = None if every is None else clock() + every
-            failure = f"{type(error).__name__}: {error}"
-            await jobs.fail(tx, job, failure, next_run_at=again_at, clock=clock)
-        _jobs.labels(job.name, "failed").inc()
-    else:
-        await _finish(database, job, every, clock)
-        _log.info("job_done", job=job.name, changed=changed)
-    _job_seconds.labels(job.name).observe(time.perf_counter() - started)
+    await RunningJob(database, settings, job, clock=clock, stop=stop).run_to_its_end()
     return True
 
 
-def _work_of(job: jobs.Job, database: Database, settings: Settings, clock: Clock) -> Awaitable[int]:
-    periodic, one_off = PERIODIC_JOBS.get(job.name), ONE_OFF_JOBS.get(job.name)
-    if periodic is not None:
-        return periodic.run(database, settings, clock)
-    if one_off is not None:
-        return one_off.run(database, settings, msgspec.json.decode(job.arguments), clock)
-    raise HoldfastError(f"this version knows no job {job.name}")
+class _Worker:
+    """What the places of one worker share."""
 
+    def __init__(self, database: Database, settings: Settings, stop: asyncio.Event, clock: Clock) -> None:
+        self._database = database
+        self._settings = settings
+        self._stop = stop
+        self._clock = clock
+        self._lease = timedelta(seconds=settings.worker_lease_seconds)
+        self._has_schedule = asyncio.Event()
+        self._is_skewed = False
 
-async def _supervise(
-    database: Database, job: jobs.Job, work: Awaitable[int], clock: Clock, stop: asyncio.Event | None
-) -> int:
-    """The result of the job's work, while its lease is renewed; the work ends with the lease, or soon after `stop`."""
-    working = asyncio.ensure_future(work)
-    stopping = asyncio.ensure_future((stop or asyncio.Event()).wait())
-    try:
-        while not working.done():
-            awaited = {working} if stopping.done() else {working, stopping}
-            seconds = _GRACE_SECONDS if stopping.done() else _LEASE_SECONDS / 3
-            done, _ = await asyncio.wait(awaited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-            if stopping.done() and not done:
-                raise jobs.PutOffError("the worker ends", seconds=0)
-            if not done and not await _is_held(database, job, clock):
-                raise jobs.PutOffError("another worker took the job over", seconds=0)
-        return working.result()
-    finally:
-        stopping.cancel()
-        working.cancel()
-        await asyncio.wait([working])
+    async def repeat(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
+        """Do it every so many seconds; sooner where it failed, and less often while it fails again and again."""
+        failures = 0
+        while not self._stop.is_set():
+            try:
+                await work()
+                failures = 0
+            except HoldfastError as error:
+                failures += 1
+                _log.warning("worker_waits", code=error.code, reason=error.message)
+            except Exception as error:  # one mistake must not end all work of the cluster
+                failures += 1
+                _log.error("worker_failed", exc_info=error)
+            pause = min(_POLL_SECONDS * 2 ** min(failures - 1, 10), _LONGEST_WAIT_SECONDS) if failures else seconds
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), pause)
 
+    def runner(self, without: frozenset[str]) -> Callable[[], Awaitable[None]]:
+        """What one place does each time: run what is due, until nothing is."""
 
-async def _is_held(database: Database, job: jobs.Job, clock: Clock) -> bool:
-    try:
-        async with database.write() as tx:
-            return await jobs.heartbeat(tx, job, _LEASE_SECONDS, clock)
-    except HoldfastError as error:
-        # A database that is away for a moment takes nobody's lease.
-        _log.warning("heartbeat_failed", job=job.name, code=error.code, reason=error.message)
-        return True
+        async def run_due() -> None:
+            await self._wait_for_schedule()
+            while (
+                not self._stop.is_set()
+                and not self._is_skewed
+                and await run_one(self._database, self._settings, self._clock, stop=self._stop, without=without)
+            ):
+                pass
 
+        return run_due
 
-async def _finish(database: Database, job: jobs.Job, every: timedelta | None, clock: Clock) -> None:
-    async with database.write() as tx:
-        held = await jobs.finish(tx, job, next_run_at=None if every is None else clock() + every, clock=clock)
-        _waiting.set(await jobs.count_waiting(tx))
-    _jobs.labels(job.name, "done" if held else "lost").inc()
-    _last_success.labels(job.name).set(clock().timestamp())
+    async def _wait_for_schedule(self) -> None:
+        waiting = [asyncio.ensure_future(event.wait()) for event in (self._has_schedule, self._stop)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
 
+    async def keep_schedule(self) -> None:
+        """Make the periodic jobs what the settings say, and see to it that the clocks agree."""
+        await self._compare_clocks()
+        if not self._is_skewed:
+            await with_retries(self._keep_schedule)
+            self._has_schedule.set()
 
-async def _ensure_periodic_jobs(database: Database, clock: Clock) -> None:
-    async def attempt() -> None:
-        async with database.write() as tx:
-            for name in PERIODIC_JOBS:
-                await jobs.ensure_periodic(tx, name, clock)
+    async def _keep_schedule(self) -> None:
+        async with self._database.write() as tx:
+            changed = await schedule.keep(tx, intervals_of(self._settings), self._clock)
+            brought_back = await schedule.bring_back(tx, self._clock)
+        if changed:
+            _log.info("schedule_changed", jobs=sorted(changed))
+        if brought_back:
+            _log.warning("jobs_brought_back", count=brought_back, reason="a clock ran ahead by more than a day")
 
-    # All replicas do this at their start.
-    await with_retries(attempt)
+    async def _compare_clocks(self) -> None:
+        async with self._database.read() as tx:
+            before = self._clock()
+            there = await schedule.read_clock(tx)
+            after = self._clock()
+        # A server that was slow to answer has no wrong clock.
+        skew = min(max(there, before), after) - there
+        self._is_skewed = abs(skew) > min(_MOST_SKEW, self._lease * _MOST_SKEW_IN_LEASES)
+        if self._is_skewed:
+            _log.error("clock_skew", seconds=round(skew.total_seconds()), reason="no job runs until the clocks agree")

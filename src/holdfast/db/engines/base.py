@@ -12,6 +12,7 @@ import structlog
 
 from holdfast.core.errors import HoldfastError
 from holdfast.db import metrics
+from holdfast.db.address import Host
 from holdfast.db.errors import DatabaseError, UniqueViolationError
 from holdfast.db.pool import Pool
 from holdfast.db.request_statements import request_statements
@@ -194,6 +195,11 @@ class Transaction(ABC):
         """
         if self._failed_statement is not None:
             raise DatabaseError(f"statement {self._failed_statement} failed in this transaction: nothing of it is kept")
+
+    @property
+    def host(self) -> Host | None:
+        """The server that the transaction is on, where the address names several."""
+        return None
 
     @abstractmethod
     async def allow_long_statements(self) -> None:

@@ -3,166 +3,76 @@
 import asyncio
 import contextlib
 import logging
-import re
-from collections.abc import AsyncGenerator, Mapping
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncmy
-import msgspec
-from asyncmy import errors as driver_errors
 from asyncmy.constants import CLIENT
-from asyncmy.cursors import SSCursor
 
 from holdfast.core.errors import HoldfastError
 from holdfast.db.engines.base import Isolation, Transaction
+from holdfast.db.engines.hosts import end_with_its_host
+from holdfast.db.engines.mariadb_errors import DRIVER_ERRORS, translated
+from holdfast.db.engines.mariadb_hosts import Hosts, Opened
+from holdfast.db.engines.mariadb_node import NodeTransaction
+from holdfast.db.engines.mariadb_transaction import MariadbTransaction, fetch, run
 from holdfast.db.engines.server import ServerDatabase
-from holdfast.db.errors import (
-    CheckViolationError,
-    ConnectionLostError,
-    DatabaseError,
-    ForeignKeyViolationError,
-    NotNullViolationError,
-    SerializationError,
-    StatementTimeoutError,
-    UniqueViolationError,
-    UnstorableValueError,
-)
+from holdfast.db.errors import ConnectionLostError
 from holdfast.db.pool import Pool, PoolSettings
-from holdfast.db.statements import CompiledStatement, Statement
 
-_DRIVER_ERRORS = (
-    driver_errors.MySQLError,
-    OSError,
-    TimeoutError,
-    RuntimeError,
-    asyncio.IncompleteReadError,
-    UnicodeEncodeError,
-)
 _SQL_MODE = "STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 # The driver logs the server's notes, such as one for each primary key whose name MariaDB ignores. In strict mode
 # whatever touches a value is an error, which is raised.
 logging.getLogger("asyncmy").setLevel(logging.ERROR)
-_CONSTRAINT = re.compile(r"CONSTRAINT `([^`]+)`")
-_KEY = re.compile(r"for key '(?:[^'.]*\.)?([^']+)'")
-_COLUMN = re.compile(r"(?:Column|Field) '([^']+)'")
-
-_DUPLICATE_KEY = {1062, 1586, 1761, 1762}
-_NO_PARENT = {1216, 1452}
-_STILL_REFERENCED = {1217, 1451}
-_CHECK = {4025, 3819}
-_MISSING_VALUE = {1048, 1364, 1263}
-_UNSTORABLE = {1264, 1265, 1366, 1406, 1292, 1300, 1267, 1270, 1690, 3140, 4037, 4038}
-_CONFLICT = {1205, 1213, 1020}
-# 1047 is Galera's "no quorum"; 1927 and 1053 come while a server goes down; 1290 and 1836 from one that only reads.
-_LOST = {
-    1040,
-    1042,
-    1043,
-    1047,
-    1053,
-    1129,
-    1152,
-    1153,
-    1158,
-    1159,
-    1160,
-    1161,
-    1203,
-    1290,
-    1836,
-    1927,
-    2002,
-    2003,
-    2006,
-    2013,
-    2055,
-}
-_COMPOUND = "BEGIN NOT ATOMIC"
-_TOOK_TOO_LONG = {1969, 3024, 1317}
-
-
-class MariadbTransaction(Transaction):
-    """Named statements on one MariaDB connection."""
-
-    dialect_name = "mariadb"
-
-    def __init__(self, connection: Any, slow_seconds: float, long_seconds: float) -> None:
-        super().__init__(slow_seconds)
-        self._connection = connection
-        self._long_seconds = long_seconds
-        self._before_each = ""
-
-    async def allow_long_statements(self) -> None:
-        # A setting of the session would outlive the transaction.
-        self._before_each = f"SET STATEMENT max_statement_time = {self._long_seconds:g} FOR "
-
-    async def fetch_text(self, sql: str) -> list[tuple[Any, ...]]:
-        await self.flush()
-        return await _fetch(self._connection, sql, None)
-
-    async def _fetch(self, query: Statement, compiled: CompiledStatement, arguments: list[Any]) -> list[Any]:
-        return await _fetch(self._connection, self._before_each + compiled.sql, arguments)
-
-    async def _fetch_pages(
-        self, compiled: CompiledStatement, arguments: list[Any], at_most: int
-    ) -> AsyncGenerator[list[Any], None]:
-        try:
-            async with self._connection.cursor(SSCursor) as cursor:
-                await cursor.execute(f"SET STATEMENT max_statement_time = 0 FOR {compiled.sql}", arguments)
-                while rows := await cursor.fetchmany(at_most):
-                    yield list(rows)
-        except _DRIVER_ERRORS as error:
-            raise translated(error) from error
-
-    async def _execute(self, command: Statement, compiled: CompiledStatement, arguments: list[Any]) -> int:
-        # SET STATEMENT takes no compound statement; those are inserts, of which none takes long.
-        prefix = "" if compiled.sql.startswith(_COMPOUND) else self._before_each
-        return await _run(self._connection, prefix + compiled.sql, arguments)
-
-    def _together(self, inserts: tuple[CompiledStatement, ...]) -> CompiledStatement:
-        return _together(inserts)
-
-    async def _execute_many(self, command: Statement, compiled: CompiledStatement, arguments: list[list[Any]]) -> None:
-        try:
-            async with self._connection.cursor() as cursor:
-                await cursor.executemany(compiled.sql, arguments)
-        except _DRIVER_ERRORS as error:
-            raise translated(error) from error
-
-
-@lru_cache(maxsize=500)
-def _together(inserts: tuple[CompiledStatement, ...]) -> CompiledStatement:
-    """Several INSERTs as one compound statement, which stops at the first that fails."""
-    texts = "; ".join(each.sql for each in inserts)
-    name = "+".join(each.name for each in inserts)
-    return msgspec.structs.replace(inserts[-1], name=name, sql=f"{_COMPOUND} {texts}; END")
+# Where there are other hosts to go to, one that is silent is left sooner.
+_CONNECT_SECONDS = 5.0
+_CONNECT_SECONDS_OF_SEVERAL = 2.0
+_ASK_AGAIN_SECONDS = 1.0
+_SYNCED = "4"
+_IS_NODE = "SHOW SESSION VARIABLES LIKE 'wsrep_on'"
+_NODE_STATE = "SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_ready', 'wsrep_local_state')"
+# A read sees what any node has acknowledged before, as BEGIN does for the transaction.
+_SEE_OTHERS = "SET SESSION wsrep_sync_wait = 1"
 
 
 class MariadbDatabase(ServerDatabase[Any]):
-    """A MariaDB server (10.11 or later)."""
+    """A MariaDB server (10.11 or later), or a Galera cluster of them."""
 
     dialect_name = "mariadb"
 
     def __init__(
         self,
-        address: Mapping[str, Any],
+        addresses: Sequence[Mapping[str, Any]],
         *,
         pool: PoolSettings,
         slow_seconds: float,
         statement_timeout_seconds: float,
         deletion_timeout_seconds: float,
-        connect_timeout_seconds: float = 5,
     ) -> None:
-        self._address = dict(address)
         self._slow_seconds = slow_seconds
         self._statement_timeout_seconds = statement_timeout_seconds
         self._deletion_timeout_seconds = deletion_timeout_seconds
-        self._connect_timeout_seconds = connect_timeout_seconds
-        self.pool: Pool[Any] = Pool("mariadb", pool, connect=self._connect, close=_close, is_open=_is_open)
+        self._opened: dict[int, Opened] = {}
+        self._hosts = Hosts(addresses, self._open_at)
+        self._asking_again: asyncio.Task[None] | None = None
+        self.pool: Pool[Any] = Pool(
+            "mariadb", pool, connect=self._connect, close=self._close, is_open=self._is_open, abort=self._cut
+        )
+
+    async def start(self) -> None:
+        await super().start()
+        if len(self._hosts.addresses) > 1:
+            self._asking_again = asyncio.create_task(self._ask_again())
+
+    async def stop(self) -> None:
+        if self._asking_again is not None:
+            self._asking_again.cancel()
+            await asyncio.wait([self._asking_again])
+        await super().stop()
 
     def transaction_on(self, connection: Any) -> Transaction:
-        return MariadbTransaction(connection, self._slow_seconds, self._deletion_timeout_seconds)
+        kind = NodeTransaction if self._opened[id(connection)].is_node else MariadbTransaction
+        return kind(connection, self._slow_seconds, self._deletion_timeout_seconds)
 
     async def _begin(self, connection: Any, isolation: Isolation) -> None:
         if isolation is not Isolation.READ_COMMITTED:
@@ -170,87 +80,117 @@ class MariadbDatabase(ServerDatabase[Any]):
         await self.run(connection, "START TRANSACTION")
 
     async def run(self, connection: Any, sql: str) -> None:
-        await _run(connection, sql, None)
+        await run(connection, sql, None)
 
     async def _connect(self) -> Any:
+        opened = await self._hosts.open()
+        self._opened[id(opened.connection)] = opened
+        return opened.connection
+
+    async def _open_at(self, rank: int, address: Mapping[str, Any]) -> Opened:
         # innodb_lock_wait_timeout: a waiter for a row gives up before the client does.
         setup = (
             f"SET SESSION sql_mode='{_SQL_MODE}', time_zone='+00:00', tx_isolation='READ-COMMITTED',"
             f" innodb_lock_wait_timeout=10, max_statement_time={self._statement_timeout_seconds:g}"
         )
+        several = len(self._hosts.addresses) > 1
+        connection, is_node = await open_ready(address, several=several, autocommit=True, init_command=setup)
+        return Opened(connection, rank, is_node)
+
+    async def _close(self, connection: Any) -> None:
+        self._opened.pop(id(connection), None)
+        # A connection whose state is unknown is cut, not asked to end.
+        with contextlib.suppress(*DRIVER_ERRORS):
+            connection.close()
+
+    def _is_open(self, connection: Any) -> bool:
+        # `connected` stays true when the server closes the connection while it lies idle.
+        if not connection.connected or connection._stream_broken:
+            return False
+        return self._hosts.is_wanted(self._opened[id(connection)].rank)
+
+    async def _without_answer(self, connections: list[Any]) -> list[Any]:
+        ranks = {id(connection): self._opened[id(connection)].rank for connection in connections}
+        silent = {rank for rank in set(ranks.values()) if not await self._hosts.answers(rank)}
+        for rank in silent:
+            self._hosts.lose(rank, "it stopped answering")
+        return [connection for connection in connections if ranks[id(connection)] in silent]
+
+    def _cut(self, connection: Any) -> None:
+        transport = connection._transport
+        if transport is not None:
+            transport.abort()
+
+    async def _ask_again(self) -> None:
+        while True:
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+            if self._hosts.are_some_down:
+                await self._hosts.ask_again()
+
+
+async def open_connection(addresses: Sequence[Mapping[str, Any]], **options: Any) -> Any:
+    """A connection of the driver to the first host that is well, for what needs no pool.
+
+    The hosts are tried in the order of their names, so that all migrations meet at one, whose lock they then take:
+    GET_LOCK holds on one node only.
+    """
+    in_order = sorted(addresses, key=lambda address: (str(address.get("host")), int(address.get("port", 0))))
+    refused: HoldfastError | None = None
+    for address in in_order:
         try:
-            return await open_connection(
-                self._address, autocommit=True, connect_timeout=self._connect_timeout_seconds, init_command=setup
+            connection, _ = await open_ready(address, several=len(in_order) > 1, **options)
+        except ConnectionLostError as error:
+            refused = error
+        else:
+            return connection
+    assert refused is not None
+    raise refused
+
+
+async def open_ready(address: Mapping[str, Any], *, several: bool, **options: Any) -> tuple[Any, bool]:
+    """A connection to a host that can be worked with, and whether it is a node of a cluster; within a bounded time."""
+    limit = _CONNECT_SECONDS_OF_SEVERAL if several else _CONNECT_SECONDS
+    connection: Any = None
+    try:
+        # The limit of the driver ends with the handshake of TCP, which the system does for a frozen server.
+        async with asyncio.timeout(limit):
+            connection = await asyncmy.connect(
+                **address, charset="utf8mb4", client_flag=CLIENT.FOUND_ROWS, connect_timeout=limit, **options
             )
-        except _DRIVER_ERRORS as error:
-            raise translated(error) from error
+            if "unix_socket" not in address:
+                end_with_its_host(connection._transport.get_extra_info("socket"))
+            is_node = await _prepare_node(connection)
+    except DRIVER_ERRORS as error:
+        _abandon(connection)
+        raise _not_connected(error) from error
+    except BaseException:
+        _abandon(connection)
+        raise
+    return connection, is_node
 
 
-def _is_open(connection: Any) -> bool:
-    # `connected` stays true when the server closes the connection while it lies idle.
-    return bool(connection.connected and not connection._stream_broken)
+async def _prepare_node(connection: Any) -> bool:
+    """Whether this is a node of a cluster, which then lets reads wait for what the others wrote."""
+    is_node = any(str(value).upper() in {"ON", "1"} for _, value in await fetch(connection, _IS_NODE, None))
+    if is_node:
+        state = {str(name).lower(): str(value) for name, value in await fetch(connection, _NODE_STATE, None)}
+        if state.get("wsrep_ready") != "ON" or state.get("wsrep_local_state") != _SYNCED:
+            raise ConnectionLostError(
+                "the node of the database takes no part in its cluster; try again in a moment", retry_after_seconds=2
+            )
+        await run(connection, _SEE_OTHERS, None)
+    return is_node
 
 
-async def open_connection(address: Mapping[str, Any], **options: Any) -> Any:
-    """A connection of the driver to an address as `DatabaseAddress.connect_arguments` gives it."""
-    return await asyncmy.connect(**address, charset="utf8mb4", client_flag=CLIENT.FOUND_ROWS, **options)
+def _not_connected(error: BaseException) -> HoldfastError:
+    """Why there is no connection; each reason is one to try again, and most are the operator's to remove."""
+    found = translated(error)
+    if isinstance(found, ConnectionLostError):
+        return found
+    return ConnectionLostError(f"the database takes no connection: {error.args[-1]}", retry_after_seconds=5)
 
 
-async def _fetch(connection: Any, sql: str, arguments: list[Any] | None) -> list[Any]:
-    try:
-        async with connection.cursor() as cursor:
-            await cursor.execute(sql, arguments)
-            rows = await cursor.fetchall()
-    except _DRIVER_ERRORS as error:
-        raise translated(error) from error
-    return list(rows)
-
-
-async def _run(connection: Any, sql: str, arguments: list[Any] | None) -> int:
-    try:
-        async with connection.cursor() as cursor:
-            await cursor.execute(sql, arguments)
-            return int(cursor.rowcount)
-    except _DRIVER_ERRORS as error:
-        raise translated(error) from error
-
-
-async def _close(connection: Any) -> None:
-    # A connection whose state is unknown is cut, not asked to end.
-    with contextlib.suppress(*_DRIVER_ERRORS):
-        connection.close()
-
-
-def translated(error: BaseException) -> HoldfastError:
-    """The error of the driver in the words of the product."""
-    if isinstance(error, UnicodeEncodeError):
-        return UnstorableValueError(f"a value cannot be stored: {error}")
-    number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
-    text = str(error.args[1]) if len(error.args) > 1 else str(error)
-    if isinstance(error, OSError | TimeoutError | RuntimeError | asyncio.IncompleteReadError) or number in _LOST:
-        return ConnectionLostError("the database cannot be reached; try again in a moment", retry_after_seconds=2)
-    if isinstance(error, driver_errors.InterfaceError) and number == 0:
-        return ConnectionLostError("the database closed the connection; try again in a moment", retry_after_seconds=2)
-    if number in _DUPLICATE_KEY:
-        return UniqueViolationError("another row has this key already", _first(_KEY, text))
-    if number in _NO_PARENT:
-        return ForeignKeyViolationError("a row that this one refers to does not exist", _first(_CONSTRAINT, text))
-    if number in _STILL_REFERENCED:
-        return ForeignKeyViolationError("other rows refer to this one", _first(_CONSTRAINT, text))
-    if number in _CHECK:
-        return CheckViolationError("a check refuses this value", _first(_CONSTRAINT, text))
-    if number in _MISSING_VALUE:
-        column = _first(_COLUMN, text)
-        return NotNullViolationError(f"{column} must be given", column)
-    if number in _UNSTORABLE:
-        return UnstorableValueError(f"a value cannot be stored: {text}")
-    if number in _CONFLICT:
-        return SerializationError("the change met another one at the same moment; try again", retry_after_seconds=1)
-    if number in _TOOK_TOO_LONG:
-        return StatementTimeoutError()
-    return DatabaseError(f"MariaDB refused: {text}")
-
-
-def _first(pattern: re.Pattern[str], text: str) -> str:
-    found = pattern.search(text)
-    return found[1] if found else ""
+def _abandon(connection: Any) -> None:
+    if connection is not None:
+        with contextlib.suppress(*DRIVER_ERRORS):
+            connection.close()

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -10,16 +10,21 @@ import asyncpg
 import msgspec
 
 from holdfast.core.errors import HoldfastError
+from holdfast.db.address import Host
 from holdfast.db.engines.base import Isolation, Transaction
+from holdfast.db.engines.hosts import connect_to_first, end_with_its_host
 from holdfast.db.engines.server import ServerDatabase
 from holdfast.db.errors import (
     CheckViolationError,
+    CommitOutcomeUnknownError,
     ConnectionLostError,
     DatabaseError,
     ForeignKeyViolationError,
     NotNullViolationError,
     SerializationError,
+    ServerFullError,
     StatementTimeoutError,
+    StorageFullError,
     UniqueViolationError,
     UnstorableValueError,
 )
@@ -30,18 +35,30 @@ _DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Interna
 # Each costs the server some kilobytes on each connection; a list with many filters has hundreds of variants.
 _MOST_PREPARED = 500
 _PLACEHOLDER = re.compile(r"\$(\d+)")
+# With others to turn to there is less reason to wait for a host.
+_CONNECT_TO_ONE_OF_SEVERAL_SECONDS = 3.0
+# COMMIT where nothing was left to commit; every other warning is about the commit itself.
+_NO_TRANSACTION = "25P01"
+_OVER = re.compile("closed|closing|another operation is in progress")
 _DETAIL_COLUMNS = re.compile(r"Key \(([^)]*)\)")
 
 
 class _Connection:
-    """A driver connection with the statements prepared on it."""
+    """A driver connection with the statements prepared on it. `host` is the one it leads to, of several."""
 
-    __slots__ = ("_names", "driver", "prepared")
+    __slots__ = ("_names", "driver", "has_warned", "host", "prepared")
 
-    def __init__(self, driver: Any) -> None:
+    def __init__(self, driver: Any, host: Host | None) -> None:
         self.driver = driver
+        self.host = host
+        self.has_warned = False
         self._names = 0
         self.prepared: dict[str, Any] = {}
+        driver.add_log_listener(self._hear)
+
+    def _hear(self, _driver: Any, message: Any) -> None:
+        if message.severity_en in {"WARNING", None} and message.sqlstate != _NO_TRANSACTION:
+            self.has_warned = True
 
     async def prepare(self, compiled: CompiledStatement) -> Any:
         prepared = self.prepared.get(compiled.name)
@@ -65,6 +82,10 @@ class PostgresqlTransaction(Transaction):
         super().__init__(slow_seconds)
         self._connection = connection
         self._long_seconds = long_seconds
+
+    @property
+    def host(self) -> Host | None:
+        return self._connection.host
 
     async def allow_long_statements(self) -> None:
         # LOCAL: it ends with the transaction, however that ends.
@@ -161,14 +182,24 @@ class PostgresqlDatabase(ServerDatabase[_Connection]):
         statement_timeout_seconds: float,
         deletion_timeout_seconds: float,
         connect_timeout_seconds: float = 5,
+        hosts: Sequence[Host] = (),
     ) -> None:
         self._dsn = dsn
+        self._hosts = tuple(hosts)
+        self._primary: Host | None = None
         self._slow_seconds = slow_seconds
         self._statement_timeout_seconds = statement_timeout_seconds
         self._deletion_timeout_seconds = deletion_timeout_seconds
-        self._connect_timeout_seconds = connect_timeout_seconds
+        self._connect_timeout_seconds = (
+            min(connect_timeout_seconds, _CONNECT_TO_ONE_OF_SEVERAL_SECONDS) if hosts else connect_timeout_seconds
+        )
         self.pool: Pool[_Connection] = Pool(
-            "postgresql", pool, connect=self._connect, close=_close, is_open=lambda held: not held.driver.is_closed()
+            "postgresql",
+            pool,
+            connect=self._connect,
+            close=_close,
+            is_open=lambda held: not held.driver.is_closed(),
+            abort=self._cut,
         )
 
     def transaction_on(self, connection: _Connection) -> Transaction:
@@ -183,10 +214,49 @@ class PostgresqlDatabase(ServerDatabase[_Connection]):
         except _DRIVER_ERRORS as error:
             raise translated(error) from error
 
-    async def _connect(self) -> _Connection:
+    async def commit(self, connection: _Connection) -> None:
+        connection.has_warned = False
         try:
-            driver = await open_connection(
+            await connection.driver.execute("COMMIT")
+        except asyncpg.InterfaceError as error:
+            # The driver found the connection closed and sent nothing.
+            raise translated(error) from error
+        except _DRIVER_ERRORS as error:
+            refused = translated(error)
+            if isinstance(refused, ConnectionLostError) or isinstance(error, asyncpg.StatementCompletionUnknownError):
+                raise CommitOutcomeUnknownError from error
+            raise refused from error
+        if connection.has_warned:
+            # The wait for the synchronous standby was broken off: it is stored here, and a failover may lose it.
+            raise CommitOutcomeUnknownError
+
+    def _cut(self, connection: _Connection) -> None:
+        connection.driver.terminate()
+
+    async def _without_answer(self, connections: list[_Connection]) -> list[_Connection]:
+        hosts = {connection.host for connection in connections}
+        answers = dict(zip(hosts, await asyncio.gather(*map(self._answers, hosts)), strict=True))
+        return [connection for connection in connections if not answers[connection.host]]
+
+    async def _answers(self, host: Host | None) -> bool:
+        """Whether a server answers a new connection. A refusal is an answer, but for one that nobody listens."""
+        try:
+            driver = await _open_at(self._dsn, host, timeout=self._connect_timeout_seconds)
+        except (OSError, TimeoutError):
+            return False
+        except _DRIVER_ERRORS:
+            return True
+        driver.terminate()
+        return True
+
+    async def _connect(self) -> _Connection:
+        hosts = self._hosts
+        if self._primary is not None:
+            hosts = (self._primary, *(host for host in hosts if host != self._primary))
+        try:
+            host, driver = await _open_first(
                 self._dsn,
+                hosts,
                 timeout=self._connect_timeout_seconds,
                 server_settings={
                     "application_name": "holdfast",
@@ -202,13 +272,38 @@ class PostgresqlDatabase(ServerDatabase[_Connection]):
                 },
             )
         except _DRIVER_ERRORS as error:
-            raise translated(error) from error
-        return _Connection(driver)
+            raise _not_connected(error) from error
+        if host is not None and host != self._primary:
+            # The others lead to a server that was the primary: it may answer from a past that is over.
+            if self._primary is not None:
+                self.pool.renew()
+            self._primary = host
+        return _Connection(driver, host)
 
 
-async def open_connection(dsn: str, **options: Any) -> Any:
-    """A connection of the driver, as the address asks for it (`?sslmode=verify-full` and the like included)."""
-    return await asyncpg.connect(dsn, statement_cache_size=0, **options)
+async def open_connection(dsn: str, hosts: Sequence[Host] = (), **options: Any) -> Any:
+    """A connection of the driver, as the address asks for it (`?sslmode=verify-full` and the like included).
+
+    Of several hosts to the primary, whichever that is.
+    """
+    _, driver = await _open_first(dsn, hosts, **options)
+    return driver
+
+
+async def _open_first(dsn: str, hosts: Sequence[Host], **options: Any) -> tuple[Host | None, Any]:
+    if not hosts:
+        return None, await _open_at(dsn, None, **options)
+    # The driver would go through them one after the other, and spend all its time on the first that is silent.
+    return await connect_to_first(hosts, lambda host: _open_at(dsn, host, **options), lambda driver: driver.terminate())
+
+
+async def _open_at(dsn: str, host: Host | None, **options: Any) -> Any:
+    place = {} if host is None else {"host": host.name, "port": host.port}
+    if "target_session_attrs=" not in dsn:
+        place["target_session_attrs"] = "read-write"
+    driver = await asyncpg.connect(dsn, statement_cache_size=0, **place, **options)
+    end_with_its_host(driver._transport.get_extra_info("socket"))
+    return driver
 
 
 async def _close(connection: _Connection) -> None:
@@ -234,7 +329,7 @@ def translated(error: BaseException) -> HoldfastError:
             return CheckViolationError(f"{error.constraint_name} refuses this value", error.constraint_name or "")
         case asyncpg.NotNullViolationError():
             return NotNullViolationError(f"{error.column_name} must be given", error.column_name or "")
-        case asyncpg.SerializationError() | asyncpg.DeadlockDetectedError() | asyncpg.LockNotAvailableError():
+        case asyncpg.TransactionRollbackError() | asyncpg.LockNotAvailableError():
             return SerializationError("the change met another one at the same moment; try again", retry_after_seconds=1)
         case asyncpg.InvalidCachedStatementError():
             return SerializationError("the schema has just changed; try again", retry_after_seconds=1)
@@ -242,23 +337,38 @@ def translated(error: BaseException) -> HoldfastError:
             return UnstorableValueError(f"a value cannot be stored: {error}")
         case asyncpg.QueryCanceledError():
             return StatementTimeoutError()
-        case asyncpg.TooManyConnectionsError() | asyncpg.CannotConnectNowError() | asyncpg.PostgresConnectionError():
-            return _lost()
+        case asyncpg.TooManyConnectionsError():
+            return ServerFullError(
+                "the database takes no further connection now; try again in a moment", retry_after_seconds=2
+            )
+        case asyncpg.InsufficientResourcesError() | asyncpg.PostgresIOError():
+            return StorageFullError()
         case (
+            # The primary is one no longer, or it ends.
             asyncpg.ReadOnlySQLTransactionError()
-            | asyncpg.AdminShutdownError()
-            | asyncpg.CrashShutdownError()
+            | asyncpg.OperatorInterventionError()
+            | asyncpg.IdleInTransactionSessionTimeoutError()
+            | asyncpg.TransactionTimeoutError()
+            | asyncpg.PostgresConnectionError()
             | OSError()
             | TimeoutError()
         ):
             return _lost()
         case asyncpg.InternalClientError():
             return _lost()
-        case asyncpg.InterfaceError() if "closed" in str(error) or "closing" in str(error):
+        case asyncpg.InterfaceError() if _OVER.search(str(error)):
             return _lost()
         case asyncpg.InterfaceError():
             return UnstorableValueError(f"a value cannot be stored: {error}")
     return DatabaseError(f"PostgreSQL refused: {error}")
+
+
+def _not_connected(error: BaseException) -> HoldfastError:
+    """Why there is no connection; each reason is one to try again, and most are the operator's to remove."""
+    found = translated(error)
+    if isinstance(found, ConnectionLostError):
+        return found
+    return ConnectionLostError(f"the database takes no connection: {error}", retry_after_seconds=5)
 
 
 def _lost() -> ConnectionLostError:

@@ -1,27 +1,42 @@
 """What PostgreSQL and MariaDB have in common: a pool, and transactions that begin and end by statements."""
 
+import asyncio
+import time
 from abc import abstractmethod
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Generic, TypeVar
 
+import structlog
+
 from holdfast.core.errors import HoldfastError
+from holdfast.db import metrics
 from holdfast.db.engines.base import Database, Isolation, Transaction
-from holdfast.db.errors import ConnectionLostError
+from holdfast.db.errors import CommitOutcomeUnknownError, ConnectionLostError
 from holdfast.db.pool import Pool
 
 Connection = TypeVar("Connection")
+
+_log = structlog.get_logger("holdfast.db")
+# From when on a lent connection makes one ask whether its server still answers anybody.
+_SUSPICIOUS_SECONDS = 3.0
+_WATCH_SECONDS = 1.0
 
 
 class ServerDatabase(Database, Generic[Connection]):
     """A database server. A connection whose state is not known goes back to the pool as broken, which closes it."""
 
     pool: Pool[Connection]
+    _watching: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         await self.pool.release(await self.pool.acquire())
+        self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
         await self.pool.close()
 
     def read(self) -> AbstractAsyncContextManager[Transaction]:
@@ -38,9 +53,10 @@ class ServerDatabase(Database, Generic[Connection]):
             try:
                 await self._begin(connection, isolation)
             except BaseException as error:
-                await self.pool.release(connection, broken=True)
+                is_lost = isinstance(error, ConnectionLostError)
+                await self.pool.release(connection, broken=True, lost=is_lost)
                 # Each turn spends an idle connection, so this ends; a new one that fails says that the server is away.
-                if not (was_idle and isinstance(error, ConnectionLostError)):
+                if not (was_idle and is_lost):
                     raise
             else:
                 return connection
@@ -54,7 +70,42 @@ class ServerDatabase(Database, Generic[Connection]):
 
     @abstractmethod
     async def run(self, connection: Connection, sql: str) -> None:
-        """Run COMMIT or ROLLBACK."""
+        """Run a statement that begins or ends a transaction."""
+
+    async def commit(self, connection: Connection) -> None:
+        """Run COMMIT. Raises CommitOutcomeUnknownError where no answer to it came."""
+        try:
+            await self.run(connection, "COMMIT")
+        except ConnectionLostError as error:
+            raise CommitOutcomeUnknownError from error
+
+    async def _without_answer(self, connections: list[Connection]) -> list[Connection]:
+        """Those whose server does not answer a new connection either."""
+        return []
+
+    def _cut(self, connection: Connection) -> None:
+        """End a connection at once; whoever waits for an answer on it gets a ConnectionLostError."""
+
+    async def _watch(self) -> None:
+        """Cut the connections to a server that stands still: neither it nor the network tells those who wait for it.
+
+        A time limit for each statement would cost every one of them, and end those that may take long.
+        """
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            suspicious = self.pool.lent_since(time.monotonic() - _SUSPICIOUS_SECONDS)
+            if not suspicious:
+                continue
+            began = time.monotonic()
+            silent = {id(connection) for connection in await self._without_answer(suspicious)}
+            # What came back meanwhile may have been lent to somebody else.
+            waiting = [held for held in self.pool.lent_since(began) if id(held) in silent]
+            if waiting:
+                _log.warning("database_stands_still", connections=len(waiting))
+                metrics.connections_cut.inc(len(waiting))
+                self.pool.renew()
+            for connection in waiting:
+                self._cut(connection)
 
 
 class _Borrowed(AbstractAsyncContextManager[Transaction], Generic[Connection]):
@@ -74,7 +125,11 @@ class _Borrowed(AbstractAsyncContextManager[Transaction], Generic[Connection]):
     ) -> None:
         # What the product foresees leaves the connection usable, unless it is lost; all else leaves its state unknown.
         foreseen = isinstance(error, HoldfastError) and not isinstance(error, ConnectionLostError)
-        await self._database.pool.release(self._connection, broken=error is not None and not foreseen)
+        await self._database.pool.release(
+            self._connection,
+            broken=error is not None and not foreseen,
+            lost=error is not None and isinstance(error, ConnectionLostError),
+        )
 
 
 class _Begun(AbstractAsyncContextManager[Transaction], Generic[Connection]):
@@ -94,7 +149,7 @@ class _Begun(AbstractAsyncContextManager[Transaction], Generic[Connection]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        broken = True
+        broken, lost = True, isinstance(error, ConnectionLostError)
         try:
             if error is None:
                 await self._commit()
@@ -102,19 +157,20 @@ class _Begun(AbstractAsyncContextManager[Transaction], Generic[Connection]):
                 return
             broken = False
         except HoldfastError as refused:
+            lost = isinstance(refused, ConnectionLostError | CommitOutcomeUnknownError)
             broken = error is not None or not await self._roll_back(refused)
             raise
         finally:
-            await self._database.pool.release(self._connection, broken=broken)
+            await self._database.pool.release(self._connection, broken=broken, lost=lost)
 
     async def _commit(self) -> None:
         await self._tx.flush()
         self._tx.require_whole()
-        await self._database.run(self._connection, "COMMIT")
+        await self._database.commit(self._connection)
 
     async def _roll_back(self, error: BaseException) -> bool:
         """Whether the connection is good again."""
-        if isinstance(error, ConnectionLostError) or not isinstance(error, HoldfastError):
+        if isinstance(error, ConnectionLostError | CommitOutcomeUnknownError) or not isinstance(error, HoldfastError):
             return False
         await self._database.run(self._connection, "ROLLBACK")
         return True

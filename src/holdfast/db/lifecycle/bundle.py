@@ -24,6 +24,7 @@ from holdfast.db.lifecycle.bundle_file import (
     Manifest,
     open_bundle,
 )
+from holdfast.db.lifecycle.bundled_revision import revision_to_bundle
 from holdfast.db.lifecycle.deletion_closure import (
     BUNDLED,
     DELETION_FORMAT,
@@ -173,7 +174,7 @@ class _Making:
         deletion = await self._tx.fetch_one(DELETION_ROW, deletion_id=self._deletion_id)
         if deletion is None:
             raise NotFoundError(f"there is no deletion {self._deletion_id}")
-        ((revision,),) = await self._tx.fetch_text("SELECT version_num FROM alembic_version")
+        revision = await revision_to_bundle(self._tx)
         for table in BUNDLED:
             form = format_of(table)
             await self._write_rows(table.name, form, closure_source(table, self.standing), is_soft(table))
@@ -186,7 +187,7 @@ class _Making:
             "kind": "deletion",
             "subject": subject,
             "dialect": dialect_name,
-            "schema_revision": str(revision),
+            "schema_revision": revision,
         }
 
     async def _write_rows(self, name: str, form: RowFormat, source: Query[Any] | None, marked: bool) -> None:

@@ -25,7 +25,7 @@ FORMAT = "holdfast-bundle"
 VERSION = 1
 SUFFIX = ".bundle.zip"
 MANIFEST = "manifest.json"
-_LARGEST_MANIFEST = 1024 * 1024
+LARGEST_MANIFEST = 1024 * 1024
 # Twice the longest text that a column holds, each character of which may need six signs in JSON.
 _LONGEST_LINE = 256 * 1024 * 1024
 _BLOCK = 1024 * 1024
@@ -101,8 +101,8 @@ def _by_table(files: dict[str, FileEntry], number: Any) -> dict[str, int]:
     }
 
 
-def manifest_text(manifest: Manifest) -> bytes:
-    """The canonical text of a manifest, with its digest."""
+def manifest_text(manifest: msgspec.Struct) -> bytes:
+    """The canonical text of a manifest, or of another struct with a `digest`, with its digest."""
     bare = msgspec.structs.replace(manifest, digest="")
     digest = hashlib.sha256(msgspec.json.encode(bare, order="sorted")).hexdigest()
     return msgspec.json.encode(msgspec.structs.replace(manifest, digest=digest), order="sorted")
@@ -125,9 +125,12 @@ class BundleWriter:
         if not self.path.parent.is_dir():
             # Never made here: where a disk is not mounted, the bundle would lie hidden beneath it later.
             raise FileNotFoundError(f"the folder {self.path.parent} is not there: mount or make it")
-        for left in self.path.parent.glob(f".{self.path.name}.*.part"):
-            # Only a process that died leaves one; the lease keeps others from writing at the same time.
-            left.unlink(missing_ok=True)
+        is_left = re.compile(rf"\.{re.escape(self.path.name)}\.[0-9a-f]+\.part\Z")
+        for each in self.path.parent.iterdir():
+            # Only a process that died leaves one; the lease keeps others from writing at the same time. The part of
+            # a file whose name begins with this one's is another matter.
+            if is_left.match(each.name):
+                each.unlink(missing_ok=True)
         descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL, _MODE)
         self._stream: IO[bytes] = os.fdopen(descriptor, "w+b")
         self._zip = zipfile.ZipFile(self._stream, "w", zipfile.ZIP_DEFLATED, compresslevel=_COMPRESSION_LEVEL)
@@ -150,6 +153,18 @@ class BundleWriter:
         """A new file of the bundle, which is there once it has a line; the one before it must be ended."""
         return LinesWriter(name, partial(self._open_member, name), self._keep_up, self._files)
 
+    @property
+    def files(self) -> dict[str, FileEntry]:
+        """The files that were ended, for the manifest."""
+        return dict(self._files)
+
+    def copy_in(self, name: str, source: IO[bytes]) -> None:
+        """Add a file as it is, which is compressed already."""
+        with self._zip.open(zipfile.ZipInfo(name, _NO_TIME), "w", force_zip64=True) as member:
+            while block := source.read(_BLOCK):
+                member.write(block)
+                self._keep_up()
+
     def _open_member(self, name: str) -> IO[bytes]:
         member = zipfile.ZipInfo(name, _NO_TIME)
         member.compress_type = zipfile.ZIP_DEFLATED
@@ -166,15 +181,19 @@ class BundleWriter:
 
     def finish(self, **facts: Any) -> Manifest:
         """Add the manifest, bring all to the disk, and give the file its name."""
-        manifest = Manifest(files=dict(self._files), format=FORMAT, version=VERSION, **facts)
+        manifest = Manifest(files=self.files, format=FORMAT, version=VERSION, **facts)
         text = manifest_text(manifest)
+        self.seal(text)
+        return msgspec.json.decode(text, type=Manifest)
+
+    def seal(self, text: bytes) -> None:
+        """As `finish`, with a manifest of this text."""
         self._zip.writestr(zipfile.ZipInfo(MANIFEST, _NO_TIME), text)
         self._zip.close()
         self._stream.flush()
         os.fsync(self._stream.fileno())
         self._part.replace(self.path)
-        _sync_folder(self.path.parent)
-        return msgspec.json.decode(text, type=Manifest)
+        sync_folder(self.path.parent)
 
 
 class LinesWriter:
@@ -230,9 +249,9 @@ class BundleReader:
         """The lines of a file, so many at once; none where the bundle has no such file."""
         if name not in self.manifest.files:
             return
-        with _readable(self.path) as archive, archive.open(name) as stream:
+        with readable(self.path) as archive, archive.open(name) as stream:
             page: list[bytes] = []
-            for line in _lines(stream):
+            for line in lines_in(stream):
                 page.append(line)
                 if len(page) == at_most:
                     yield page
@@ -243,22 +262,23 @@ class BundleReader:
 
 def open_bundle(path: Path) -> BundleReader:
     """Check a bundle from its first byte to its last, and open it."""
-    with _readable(path) as archive:
+    with readable(path) as archive:
         manifest = _read_manifest(archive)
         for name, entry in manifest.files.items():
-            _check_file(archive, name, entry)
-    return BundleReader(path, manifest, _hash_of(path))
+            check_file(archive, name, entry)
+    return BundleReader(path, manifest, hash_of(path))
 
 
 @contextlib.contextmanager
-def _readable(path: Path) -> Iterator[zipfile.ZipFile]:
+def readable(path: Path, what: str = "bundle") -> Iterator[zipfile.ZipFile]:
+    """A zip file, while the block reads it; what is damaged is refused. `what` it should be, in a word."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
     except OSError as error:
         raise BundleRefusedError(f"{path} cannot be read: {error.strerror or error}") from error
     except _DAMAGED as error:
-        raise BundleRefusedError(f"{path} is damaged, or no bundle at all: {error}") from error
+        raise BundleRefusedError(f"{path} is damaged, or no {what} at all: {error}") from error
 
 
 def _read_manifest(archive: zipfile.ZipFile) -> Manifest:
@@ -266,7 +286,7 @@ def _read_manifest(archive: zipfile.ZipFile) -> Manifest:
     if MANIFEST not in names:
         raise BundleRefusedError(f"{archive.filename} is no recovery bundle: it has no {MANIFEST}")
     with archive.open(MANIFEST) as stream:
-        text = stream.read(_LARGEST_MANIFEST)
+        text = stream.read(LARGEST_MANIFEST)
     _require_known_format(archive, text)
     try:
         manifest = msgspec.json.decode(text, type=Manifest)
@@ -299,7 +319,8 @@ def _require_known_format(archive: zipfile.ZipFile, text: bytes) -> None:
         )
 
 
-def _check_file(archive: zipfile.ZipFile, name: str, entry: FileEntry) -> None:
+def check_file(archive: zipfile.ZipFile, name: str, entry: FileEntry) -> None:
+    """Refuse a file that has not the lines, the size and the hash that its manifest names."""
     digest, rows, size = hashlib.sha256(), 0, 0
     with archive.open(name) as stream:
         while block := stream.read(_BLOCK):
@@ -315,18 +336,20 @@ def _check_file(archive: zipfile.ZipFile, name: str, entry: FileEntry) -> None:
         )
 
 
-def _lines(stream: IO[bytes]) -> Iterable[bytes]:
+def lines_in(stream: IO[bytes]) -> Iterable[bytes]:
+    """The lines without their ends, one at a time."""
     while line := stream.readline(_LONGEST_LINE):
         yield line.removesuffix(b"\n")
 
 
-def _hash_of(path: Path) -> str:
+def hash_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
-    # The new name is on the disk only when its folder is.
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk: a new name is there only when its folder is."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -134,7 +134,8 @@ def _present(table: Table) -> Select[Any]:
 
 def _lock_rows(table: Table) -> Query[PresentRow]:
     rows = _present(table).where(has_keys(table)).order_by(*table.primary_key).with_for_update()
-    return Query(f"purge.lock_rows_include_deleted({table.name})", rows, PresentRow, heavy=True)
+    name = f"purge.lock_rows_include_deleted({table.name})"
+    return Query(name, rows, PresentRow, heavy=True, removes_what_it_locks=True)
 
 
 def _remove_rows(table: Table) -> Command:

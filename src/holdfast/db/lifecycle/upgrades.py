@@ -13,7 +13,17 @@ Fields = dict[str, Any]
 Step = Callable[[str, Fields], Fields]
 
 FIRST_REVISION = "0009"
-UPGRADES: dict[str, Step | None] = {"0010": None, "0011": None, "0012": None, "0013": None, "0014": None, "0015": None}
+UPGRADES: dict[str, Step | None] = {
+    "0010": None,
+    "0011": None,
+    "0012": None,
+    "0013": None,
+    "0014": None,
+    "0015": None,
+    "0016": None,
+    "0017": None,
+    "0018": None,
+}
 
 
 def steps_between(made_at: str, current: str) -> list[Step]:

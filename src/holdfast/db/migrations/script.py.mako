@@ -12,6 +12,9 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+# The oldest revision whose code runs on this schema, too: the one before where this only adds what old code need not
+# know, else this one.
+serves_code_from = ${repr(up_revision)}
 
 
 def upgrade() -> None:

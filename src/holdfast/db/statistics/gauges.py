@@ -1,15 +1,22 @@
 """The database's own numbers as metrics, read at most once a minute, whoever scrapes how often."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from prometheus_client import REGISTRY
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from holdfast.core.clock import utc_now
+from holdfast.db import runs
 from holdfast.db.engines.base import Transaction
 from holdfast.db.statistics import reports
 from holdfast.db.statistics.reading import Reading
 from holdfast.db.statistics.types import Connections, IndexUsage, TableSizes
+
+# The name of the runs that prove a restore.
+DRILL_RUN = "operations.drill"
+_DAY_SECONDS = 86_400
 
 
 class _DatabaseNumbers(Collector):
@@ -19,6 +26,7 @@ class _DatabaseNumbers(Collector):
         self.sizes: TableSizes | None = None
         self.usage: IndexUsage | None = None
         self.connections: Connections | None = None
+        self.proven_at: datetime | None = None
         REGISTRY.register(self)
 
     def collect(self) -> Iterator[Metric]:
@@ -26,6 +34,7 @@ class _DatabaseNumbers(Collector):
         yield from self._sizes()
         yield from self._index_reads()
         yield from self._connections()
+        yield self._proven_restore()
 
     def _sizes(self) -> Iterator[Metric]:
         whole = GaugeMetricFamily("holdfast_database_bytes", "Size of the database.")
@@ -67,12 +76,24 @@ class _DatabaseNumbers(Collector):
             longest.add_metric([], self.connections.longest_transaction_seconds or 0)
         yield from (states, most, waits, longest)
 
+    def _proven_restore(self) -> Metric:
+        days = GaugeMetricFamily(
+            "holdfast_days_since_proven_restore",
+            "Days since a drill last restored a backup without any doubt; -1 where none ever did.",
+        )
+        if self.sizes is not None:
+            age = None if self.proven_at is None else utc_now() - self.proven_at
+            days.add_metric([], -1 if age is None else max(age.total_seconds(), 0) / _DAY_SECONDS)
+        return days
+
 
 _numbers = _DatabaseNumbers()
 
 
 async def _read(tx: Transaction) -> None:
     _numbers.sizes = await reports.estimate_table_sizes(tx)
+    proven = await runs.find_latest_done(tx, DRILL_RUN)
+    _numbers.proven_at = None if proven is None else proven.finished_at
     _numbers.connections = await reports.read_connections(tx)
     # SQLite counts no use of indexes, and the sizes of that report may cost a reading of the whole file.
     _numbers.usage = None if tx.dialect_name == "sqlite" else await reports.read_index_usage(tx)

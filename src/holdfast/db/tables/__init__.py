@@ -19,6 +19,7 @@ from holdfast.db.tables.images import (
 from holdfast.db.tables.jobs import jobs
 from holdfast.db.tables.projects import project_list
 from holdfast.db.tables.requests import idempotency_keys
+from holdfast.db.tables.runs import runs
 from holdfast.db.tables.users import sign_in_failures, tokens, users
 from holdfast.db.tables.workloads import course_workloads
 
@@ -42,6 +43,7 @@ __all__ = [
     "policy_of",
     "project_list",
     "resources",
+    "runs",
     "sign_in_failures",
     "tokens",
     "user_group",

@@ -349,7 +349,11 @@ TAKE_BACK_FAILURE = Command(
 # MariaDB takes no LIMIT within IN (…): what a job removes is chosen first, then removed by key.
 OLD_TOKENS = Query(
     "accounts.old_tokens",
-    select(tokens.c.id).where(tokens.c.expires_at < _before).order_by(tokens.c.expires_at).limit(_at_most),
+    # Those of a deletion go with its purge: without them it could not be restored.
+    select(tokens.c.id)
+    .where(tokens.c.expires_at < _before, live(tokens))
+    .order_by(tokens.c.expires_at)
+    .limit(_at_most),
     RowId,
 )
 REMOVE_TOKENS = Command("accounts.remove_tokens", delete(tokens).where(any_of(tokens.c.id, "ids")))

@@ -17,6 +17,7 @@ from holdfast.core.ids import new_long_id
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.lifecycle.bundle import in_thread
 from holdfast.db.lifecycle.bundle_file import SUFFIX, BundleWriter, open_bundle
+from holdfast.db.lifecycle.bundled_revision import revision_to_bundle
 from holdfast.db.lifecycle.purge_removal import PACES
 from holdfast.db.lifecycle.row_format import line_of
 from holdfast.db.retries import with_retries
@@ -44,7 +45,7 @@ async def archive_entries(
     path = folder / f"audit-{archive_id}{SUFFIX}"
     with BundleWriter(path) as writer:
         async with database.snapshot() as tx:
-            ((revision,),) = await tx.fetch_text("SELECT version_num FROM alembic_version")
+            revision = await revision_to_bundle(tx)
             found = await tx.fetch_one(queries.FIND_RANGE, made_before=made_before, at_most=at_most)
             if found is None or found.first_id is None or found.last_id is None:
                 return 0
@@ -61,7 +62,7 @@ async def archive_entries(
             "made_before": made_before.isoformat(),
         }
         facts = {"kind": "audit-archive", "subject": subject, "dialect": database.dialect_name}
-        await in_thread(partial(writer.finish, made_at=clock(), schema_revision=str(revision), **facts))
+        await in_thread(partial(writer.finish, made_at=clock(), schema_revision=revision, **facts))
     reader = await in_thread(open_bundle, path)
     if reader.manifest.rows_by_table() != {"audit_logs": found.row_count}:
         raise ArchiveFailedError(f"{path} does not hold the {found.row_count} entries that it should; nothing went")

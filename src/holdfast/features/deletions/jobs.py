@@ -72,12 +72,14 @@ async def purge_deletion(database: Database, folder: Path, arguments: dict[str, 
 
 
 async def resume_purges(tx: Transaction, clock: Clock = utc_now) -> int:
-    """Ask again for purges that stand still; how many."""
+    """Ask again for purges that stand still and that no job is about to go on with; how many."""
     before = clock() - _ABANDONED_AFTER
-    found = await tx.fetch_all(purge_statements.ABANDONED_PURGES, before=before)
-    for row in found:
-        await jobs.enqueue(tx, PURGE_JOB, {"deletion_id": row.id}, clock=clock)
-    return len(found)
+    asked = 0
+    for row in await tx.fetch_all(purge_statements.ABANDONED_PURGES, before=before):
+        if not await jobs.is_pending(tx, PURGE_JOB, deletion_id=row.id):
+            await jobs.enqueue(tx, PURGE_JOB, {"deletion_id": row.id}, clock=clock)
+            asked += 1
+    return asked
 
 
 async def witness_of(database: Database, request: PurgeRequest, clock: Clock = utc_now) -> Witness:

@@ -116,9 +116,9 @@ async def run_cleanup(
 ) -> CleanupReport:
     """Run the job `retention.cleanup`. Safe to repeat: what went is gone, and the rest is due again."""
     request = msgspec.convert(dict(arguments), CleanupRequest)
-    if request.category == "audit-logs":
-        return await _cleanup_audit_logs(database, folder, request, clock)
     try:
+        if request.category == "audit-logs":
+            return await _cleanup_audit_logs(database, folder, request, clock)
         return await _cleanup_soft_deleted(database, folder, request, clock)
     except (PurgeWaitsError, LeaseLostError) as error:
         raise jobs.PutOffError(error.message, seconds=LEASE_SECONDS) from error

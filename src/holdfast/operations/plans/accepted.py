@@ -110,7 +110,7 @@ ACCEPTED: tuple[Accepted, ...] = (
     ),
     Accepted(
         r"(reviewed|approved)_orphans\..*",
-        ("examined", "sort"),
+        ("examined", "sort", "scan"),
         "the seed's question what has no counterpart looks at every request; it is asked by an operator",
     ),
     Accepted(
@@ -128,7 +128,17 @@ ACCEPTED: tuple[Accepted, ...] = (
         ("examined",),
         "a project's workloads are read to find those that run, under the lock of its quota",
     ),
+    Accepted(
+        r"doctor\..*",
+        (*_READS, "sort"),
+        "the doctor reads everything once a day, in snapshots that hold nobody up, to find what should not be there",
+    ),
     Accepted(r"demo\..*", _READS, "the demo fills an empty database"),
+    Accepted(
+        r"(tables|transfer|drill|backups)\..*",
+        (*_READS, "sort"),
+        "checksums, exports and drills read every row there is, in pages, as one moment had them",
+    ),
 )
 
 # What MariaDB reads beside that. It does not tell what a count was given, so only the rows of the page are returned.

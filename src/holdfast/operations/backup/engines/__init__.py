@@ -1,0 +1,1 @@
+"""How each database is dumped and loaded by its own means. `base` states the interface."""
