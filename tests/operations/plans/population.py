@@ -30,6 +30,7 @@ _THOUSANDS = {
     "course_workloads": 100,
     "deletions": 12,
     "jobs": 20,
+    "runs": 60,
     "idempotency_keys": 12,
     "sign_in_failures": 12,
     "audit_archives": 1,
@@ -260,6 +261,18 @@ class Population:
             arguments="'{}'",
             state=_choice("i % 100", {0: "'waiting'", 1: "'failed'"}, "'done'"),
             run_at=self._moment("i * 60"),
+            created_at=self._moment("i * 60"),
+            every_seconds=_choice("i % 2000", {0: "600"}, "NULL"),
+        )
+        yield self._insert(
+            "runs",
+            id=self._id("run-"),
+            name=_choice("i % 4", {0: "'accounts.cleanup'", 1: "'deletions.purge'"}, "'retention.run'"),
+            host="'here:1'",
+            started_at=self._moment("i * 30"),
+            finished_at=self._moment("i * 30 + 5"),
+            outcome=_choice("i % 50", {0: "'failed'", 1: "'lost'"}, "'done'"),
+            job_id=self._id("job-", "i % 20000"),
         )
         yield self._insert(
             "idempotency_keys",
@@ -287,7 +300,7 @@ class Population:
         )
 
     def _insert(self, table: str, **columns: str) -> str:
-        if table != "sign_in_failures":
+        if table not in {"sign_in_failures", "runs"}:
             columns.setdefault("created_at", self._moment("i * 60"))
         names, values = ", ".join(columns), ", ".join(columns.values())
         series = self._dialect.series.format(last=self.rows[table] - 1)

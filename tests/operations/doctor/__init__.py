@@ -1,0 +1,1 @@
+"""The doctor: healthy instances, and faults that tests plant."""

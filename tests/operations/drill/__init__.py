@@ -1,0 +1,1 @@
+"""Tests of the drill: what it proves, and what raises its doubts."""
