@@ -1,7 +1,13 @@
 """What surrounds every answer: request ids, security headers, probes and metrics."""
 
-import pytest
+import asyncio
+import json
+from typing import Any
 
+import pytest
+from litestar.types import Receive, Scope, Send
+
+from holdfast.api.observation import Observation
 from holdfast.db.engines.base import Database
 from tests.factories import make_token, make_user
 from tests.instance import Instance
@@ -55,3 +61,50 @@ async def test_the_reference_page_is_served_from_here(instance: Instance, path: 
     assert answer.status_code == 200
     assert "http" not in answer.headers["content-security-policy"]
     assert len(answer.content) > 100
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [("GET", "server_ended"), ("PATCH", "commit_outcome_unknown"), ("POST", "commit_outcome_unknown")],
+)
+async def test_a_request_that_the_ending_server_cuts_short_is_told_what_may_have_become_of_it(
+    method: str, code: str
+) -> None:
+    start, body = await _cut_short(method, begins_answer=False)
+    headers = dict(start["headers"])
+    told = json.loads(body["body"])
+    assert (start["status"], told["status"], told["code"]) == (503, 503, code)
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert headers[b"retry-after"].isdigit()
+    assert headers[b"connection"] == b"close"
+    assert headers[b"x-request-id"].decode() == told["request_id"]
+    assert int(headers[b"content-length"]) == len(body["body"])
+
+
+async def test_an_answer_that_is_cut_short_is_not_followed_by_another() -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await _cut_short("GET", begins_answer=True)
+
+
+async def _cut_short(method: str, *, begins_answer: bool) -> list[Any]:
+    sent: list[Any] = []
+    begun = asyncio.Event()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if begins_answer:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+        begun.set()
+        await asyncio.Event().wait()
+
+    scope: Any = {"type": "http", "method": method, "path": "/api/v1/forms", "headers": []}
+    request = asyncio.ensure_future(Observation(app, access_log=True)(scope, receive, send))
+    await begun.wait()
+    request.cancel()
+    await request
+    return sent

@@ -1,6 +1,7 @@
 """Restoring over HTTP: exactly one deletion, and only where nothing stands against it (S-03, C-13)."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from sqlalchemy import delete as delete_from
 from sqlalchemy import update
 
+from holdfast.core.clock import utc_now
 from holdfast.db.engines.base import Database
 from holdfast.db.lifecycle.bundle import bundle_path
 from holdfast.db.statements import Command, parameters_for
 from holdfast.db.tables import deletions, resources
+from holdfast.features.accounts.jobs import remove_expired_tokens
 from holdfast.features.accounts.rules import ADMIN_USERNAME
 from holdfast.features.deletions.recovery import recover
 from tests.api.cast import audit_entries, count_rows
@@ -45,6 +48,17 @@ async def delete_project(course: Course) -> str:
 async def set_state(database: Database, state: str) -> None:
     async with database.write() as tx:
         await tx.execute(_SET_STATE, state=state)
+
+
+async def test_a_user_comes_back_although_their_tokens_would_have_expired_for_good(course: Course) -> None:
+    database = course.instance.database
+    u_id = await make_user(database, "absent")
+    await make_token(database, u_id, expires_at=utc_now() - timedelta(days=29))
+    deleted = await delete(course.root, f"/users/{u_id}", "user", u_id)
+    async with database.write() as tx:
+        assert await remove_expired_tokens(tx, lambda: utc_now() + timedelta(days=5)) == 0
+    restored = await restore(course.root, str(deleted["deletion_id"]))
+    assert restored.json()["counts"] == {"users": 1, "tokens": 1}
 
 
 @pytest.mark.conformance("S-03")

@@ -74,6 +74,11 @@ RECORDED: dict[str, Recorded] = {
     "POST /api/v1/workloads": Recorded("create", "workload", "{answer[id]}"),
     "PATCH /api/v1/workloads/{workload_id}": Recorded("update", "workload", "{workload_id}"),
     "DELETE /api/v1/workloads/{workload_id}": Recorded("delete", "workload", "{workload_id}"),
+    "POST /api/v1/jobs/{job_id}/retry": Recorded("update", "job", "{job_id}"),
+    "POST /api/v1/jobs/{job_id}/discard": Recorded("delete", "job", "{job_id}"),
+    "POST /api/v1/doctor": Recorded("create", "examination", "{answer[job_id]}"),
+    "POST /api/v1/backups": Recorded("create", "backup", "{answer[job_id]}"),
+    "POST /api/v1/schedule/{name}/run": Recorded("update", "job", "{job_id}"),
     "POST /api/v1/deletions/{deletion_id}/restore": Recorded("restore", "{deletion[root_type]}", "{deletion[root_id]}"),
     "POST /api/v1/deletions/{deletion_id}/purge": Recorded("purge", "{deletion[root_type]}", "{deletion[root_id]}"),
 }

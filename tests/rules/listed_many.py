@@ -16,8 +16,10 @@ from holdfast.db.tables import (
     group_list,
     image_allow_list,
     image_requests,
+    jobs,
     project_list,
     resources,
+    runs,
     tokens,
     user_group,
     users,
@@ -71,6 +73,7 @@ class ManyRows:
         await self._add_workloads(added)
         await self._add_entries(added)
         await self._add_deletions(added)
+        await self._add_jobs(added)
 
     def path(self, route: str) -> str:
         """The route with its ids."""
@@ -157,6 +160,13 @@ class ManyRows:
     async def _add_deletions(self, added: range) -> None:
         deletion = {"root_type": "form", "actor_id": self.u_id, "actor_name": "the-admin", "planned_counts": {}}
         await self._insert(deletions, [{"id": new_long_id(), "root_id": str(each), **deletion} for each in added])
+
+    async def _add_jobs(self, added: range) -> None:
+        names = [f"tests.job_{number}" for number in added]
+        job = {"arguments": {}, "run_at": self.moment, "every_seconds": 3600}
+        await self._insert(jobs, [{"id": new_long_id(), "name": name, **job} for name in names])
+        run = {"host": "here:1", "started_at": self.moment, "finished_at": self.moment, "outcome": "done"}
+        await insert_rows(self.database, runs, [{"id": new_long_id(), "name": name, **run} for name in names])
 
     async def _insert(self, table: Any, rows: Rows) -> None:
         await insert_rows(self.database, table, [row | {"created_at": self.moment} for row in rows])

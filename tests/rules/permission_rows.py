@@ -286,6 +286,26 @@ STATISTICS = [
     _row("GET /admin/statistics/orphans"),
 ]
 
+JOBS = [
+    _row("GET /jobs"),
+    _row("GET /jobs/{job_id}", make.dead_letter),
+    _row("POST /jobs/{job_id}/retry", make.dead_letter),
+    _row("POST /jobs/{job_id}/discard", make.dead_letter),
+    _row("GET /runs"),
+    _row("GET /schedule"),
+    _row("POST /schedule/{name}/run", make.periodic_job),
+]
+
+BACKUPS = [
+    _row("GET /backups"),
+    _row("POST /backups", make.no_backup_asked),
+]
+
+DOCTOR = [
+    _row("GET /doctor", make.examination),
+    _row("POST /doctor", make.no_examination_asked),
+]
+
 AUDIT = [
     _row("GET /audit-logs"),
     _row("GET /audit-logs?g_id={g_id}", make.group, "of the group"),
@@ -303,5 +323,8 @@ ROWS = [
     *WORKLOADS,
     *DELETIONS,
     *STATISTICS,
+    *JOBS,
+    *BACKUPS,
+    *DOCTOR,
     *AUDIT,
 ]

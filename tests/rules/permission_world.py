@@ -5,18 +5,30 @@ from itertools import count
 from typing import Any
 
 import httpx
+import msgspec
 
+from holdfast.core.clock import utc_now
 from holdfast.core.ids import new_long_id
+from holdfast.db import runs
+from holdfast.db.schedule import periodic_id
 from holdfast.db.statistics.gauges import DATABASE_NUMBERS
 from holdfast.db.tables import (
     container_repositories,
     container_tags,
     course_workloads,
     image_allow_list,
+    jobs,
     resources,
 )
 from holdfast.db.tables.groups import SUPER_GROUP_ID
 from holdfast.features.images.orphan_gauge import ORPHANS
+from holdfast.features.jobs.gauges import SCHEDULE
+from holdfast.operations.backup.gauges import NEWEST_BACKUP
+from holdfast.operations.backup.types import ASKED_RUN
+from holdfast.operations.doctor.gauge import DOCTOR
+from holdfast.operations.doctor.service import EXAMINE_JOB
+from holdfast.operations.doctor.types import RUN, Report, Severity
+from tests.db.rows import run
 from tests.factories import (
     insert_row,
     make_config_file,
@@ -146,7 +158,7 @@ async def nothing(world: World) -> Ids:
 
 async def nothing_read_lately(world: World) -> Ids:
     """A scrape reads everything anew, as it does from time to time."""
-    for numbers in (DATABASE_NUMBERS, ORPHANS):
+    for numbers in (DATABASE_NUMBERS, DOCTOR, NEWEST_BACKUP, ORPHANS, SCHEDULE):
         numbers.read_at.clear()
     return {}
 
@@ -333,3 +345,48 @@ async def token_of_self(world: World) -> Ids:
 async def own_token(world: World) -> Ids:
     """Nothing named by an id: the token in use is what the request is about."""
     return {"fresh_token": "yes"}
+
+
+async def dead_letter(world: World) -> Ids:
+    """A job that failed for good."""
+    return await _job(world, name="tests.dead", state="failed", attempts=8, failure="the disk is tired")
+
+
+async def no_backup_asked(world: World) -> Ids:
+    """Nobody asked for a backup that is still to be made."""
+    await run(world.database, f"DELETE FROM jobs WHERE name = '{ASKED_RUN}'")
+    return {}
+
+
+async def no_examination_asked(world: World) -> Ids:
+    """Nobody asked for an examination that is still to be made."""
+    await run(world.database, f"DELETE FROM jobs WHERE name = '{EXAMINE_JOB}'")
+    return {}
+
+
+async def examination(world: World) -> Ids:
+    """An examination that has ended, and found nothing."""
+    now = utc_now()
+    report = Report(
+        started_at=now,
+        finished_at=now,
+        engine=world.database.dialect_name,
+        checks=["orphans"],
+        counts=dict.fromkeys(Severity, 0),
+        findings=[],
+    )
+    async with world.database.write() as tx:
+        await runs.record(tx, RUN, now, "done", detail=msgspec.to_builtins(report))
+    return {}
+
+
+async def periodic_job(world: World) -> Ids:
+    """A job of the schedule, which waits for its next time."""
+    name = world.fresh("tests.periodic")
+    return await _job(world, id=periodic_id(name), name=name, every_seconds=3600) | {"name": name}
+
+
+async def _job(world: World, **values: Any) -> Ids:
+    values.setdefault("id", new_long_id())
+    await insert_row(world.database, jobs, arguments={}, run_at=utc_now(), **values)
+    return {"job_id": values["id"]}

@@ -27,6 +27,7 @@ _NOT_FILTERS = {"page", "limit", "sort", "cursor", "total", "include", "include_
 _FIELDS = {"actor": "actor_name", "from": "created_at", "to": "created_at"}
 # What an edit changes in tables without `updated_at`: nothing that is sorted or filtered by.
 _EDITED = {"form_messages": ("content", "edited"), "tokens": ("scopes", "*:write"), "audit_logs": ("user_agent", "-")}
+_EDITED |= {"runs": ("failure", "edited")}
 _MOST_CHANGES = 5
 
 Values = dict[str, Any]
@@ -255,7 +256,7 @@ class _Changes:
     def _place(self) -> Any:
         """A value to sort by that takes a row to another place; None where each must be unique, or is of a parent."""
         column = self._walk.sort.removeprefix("-")
-        if column in ("created_at", "expires_at"):
+        if column in ("created_at", "expires_at", "started_at"):
             return self._walk.course.moment(self._chance.randrange(29))
         if column in ("gpu_quota", "priority"):
             return self._chance.randrange(3) * 50

@@ -19,10 +19,11 @@ SEES_DELETED = {
     "deletions.count_*: *": "a plan counts what is deleted already, a restore what it would bring back",
     "deletions.find_taken(*: *": "a restore looks for the names of its own rows, still deleted, among the live ones",
     "deletions.lock_parents(*: *": "a restore asks which of its parents are deleted",
-    "accounts.old_tokens: tokens": "what has expired is removed, deleted or not",
     "reviewed_orphans.*: image_requests": "the seed's query stands as it is (5.2)",
     "reviewed_orphans.*: image_allow_list": "the seed's query stands as it is (5.2)",
     "approved_orphans.*: image_allow_list": "a rule in the trash explains its request, too",
+    "approved_orphans.*: container_repositories": "a rule in the trash explains its request, too",
+    "approved_orphans.*: container_tags": "a rule in the trash explains its request, too",
     "images.lock_rules_for_all: group_list": "the row is a lock that must exist, nothing is read from it",
 }
 

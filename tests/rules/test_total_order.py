@@ -22,7 +22,10 @@ ANY_WILL_DO = {
     "config_files.resources_of_files_include_deleted": (
         "no page: names of live resources are unique in their file, and of equal names the others are deleted"
     ),
-    "jobs.find_due": "of two jobs that are due at one moment either may go first",
+    "doctor.gaps_in_audit_log": "its rows are entries of the audit log, and by their numbers they are ordered",
+    "doctor.rows_to_mark_include_deleted(*": "its rows are grouped by the whole key, and by the key they are ordered",
+    "doctor.unknown_deletions_include_deleted": "its rows are grouped by the id, and by the id they are ordered",
+    "jobs.find_due*": "of two jobs that are due at one moment either may go first",
     "purge.find_expiring_include_deleted(*": "a batch: what it leaves comes next time",
     "reviewed_orphans.*": "the seed's query stands as text (5.2); its id is the key of image_requests",
 }

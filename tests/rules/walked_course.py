@@ -27,8 +27,10 @@ from holdfast.db.tables import (
     group_list,
     image_allow_list,
     image_requests,
+    jobs,
     project_list,
     resources,
+    runs,
     tokens,
     user_group,
     users,
@@ -66,6 +68,8 @@ LISTS: dict[str, tuple[Table, str]] = {
     "/tokens": (tokens, "id"),
     "/deletions": (deletions, "id"),
     "/audit-logs": (audit_logs, "id"),
+    "/jobs": (jobs, "id"),
+    "/runs": (runs, "id"),
 }
 _NAMES = ("anna", "Anna", "änna", "anna ", "ANNA", "b a", "", "zz\U0001f600a", "a'b", 'a"\\b')
 
@@ -125,7 +129,8 @@ class WalkedCourse:
         moment = self.moment(number * 7 % 29)
         rows = self._rows(route, number)
         for each, row in rows:
-            await insert_row(self.database, each, **{"created_at": moment} | row)
+            made = "started_at" if each is runs else "created_at"
+            await insert_row(self.database, each, **{made: moment} | row)
         if table is audit_logs:
             async with self.database.read() as tx:
                 return {str((await tx.fetch_text("SELECT max(id) FROM audit_logs"))[0][0])}
@@ -238,6 +243,21 @@ class WalkedCourse:
                 "resource_id": f"a{number % 5}",
                 "resource_label": note,
                 "g_id": (self.ids["g_id"], self.ids["g_id"], None, self.ids["other_g_id"])[number % 4],
+            },
+            "jobs": {
+                "name": ("tests.sweep", "tests.copy")[number % 2],
+                "state": ("waiting", "done", "failed")[number % 3],
+                "arguments": {},
+                "run_at": self._began,
+                "failure": note,
+            },
+            "runs": {
+                "name": ("tests.sweep", "tests.copy")[number % 2],
+                "outcome": ("done", "failed", "lost")[number % 3],
+                "host": "here:1",
+                "finished_at": utc_now(),
+                "failure": note,
+                "job_id": (None, "a-job", "another")[number % 3],
             },
         }
         return values[table.name]

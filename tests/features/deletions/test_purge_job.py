@@ -155,6 +155,8 @@ async def test_a_purge_that_stands_still_is_asked_for_again(course: Course, inst
     await run(instance.database, f"UPDATE deletions SET {held}")
     resume = PERIODIC_JOBS["deletions.resume_purges"]
     assert await resume.run(instance.database, instance.settings, utc_now) == 1
+    # Where no worker has come to it since, once is enough.
+    assert await resume.run(instance.database, instance.settings, utc_now) == 0
     await run_jobs(instance)
     assert (await deletion(instance.database, deleted["deletion_id"]))["state"] == "purged"
     assert await resume.run(instance.database, instance.settings, utc_now) == 0
