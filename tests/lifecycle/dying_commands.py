@@ -24,6 +24,7 @@ import holdfast.app
 import holdfast.cli.main
 import holdfast.cli.recover
 import holdfast.cli.serve
+import holdfast.cli.worker
 import holdfast.db.server_connection  # imported with the first check of a server's schema otherwise
 import holdfast.worker.loop
 from holdfast.db.engines import load_engine
