@@ -120,11 +120,21 @@ def test_every_alert_compares_is_graded_and_has_its_paragraph(rule: dict[str, An
     assert isinstance(promql_parser.parse(rule["expr"]), promql_parser.BinaryExpr), "an alert compares with a number"
     assert rule["labels"]["severity"] in {"critical", "warning"}
     assert rule["annotations"]["summary"]
-    page, _, anchor = rule["annotations"]["runbook"].partition("#")
-    headings = re.findall(r"^### (.+)$", (_ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
-    named = {re.sub(r"[^a-z0-9-]", "", word.lower()) for heading in headings for word in heading.split(", ")}
-    assert anchor in named, f"{page} has no heading for {rule['alert']}"
-    assert rule["alert"].lower() in named, f"{page} has no heading for {rule['alert']}"
+    page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+    assert anchor == rule["alert"].lower()
+    assert rule["alert"] in _runbooks(page), f"{page} has no runbook for {rule['alert']}"
+    for part in (r"\*\*Meaning\.\*\*", r"\*\*Look at\b", r"\*\*(Do\b|Look at, do)"):
+        assert re.search(part, _runbooks(page)[rule["alert"]]), f"the runbook of {rule['alert']} lacks {part}"
+
+
+def test_every_runbook_is_of_an_alert() -> None:
+    assert set(_runbooks("docs/runbooks.md")) == {rule["alert"] for rule in _alerts()}
+
+
+def _runbooks(page: str) -> dict[str, str]:
+    """The text below each heading."""
+    _, *parts = re.split(r"^## (\w+)$", (_ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
 
 
 def test_the_dashboard_is_whole() -> None:
