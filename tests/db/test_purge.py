@@ -317,6 +317,35 @@ async def test_overlapping_purges_come_one_after_the_other(database: Database, t
     assert await fetch(database, "SELECT 1 FROM forms") == []
 
 
+@pytest.mark.parametrize("cause", ["somebody's changes", "a purge under way", "a purge that ended"])
+async def test_rows_that_change_while_the_bundle_is_made(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    course = await make_course(database)
+    other = await delete(database, "form", course.form)
+    deletion_id = await delete(database, "project", course.project)
+    changes = {
+        "a purge under way": f"state = 'purging', bundle_verified_at = '{NOW:%Y-%m-%d %H:%M:%S}'",
+        "a purge that ended": "state = 'purged'",
+    }
+    counted = 0
+
+    async def count_others(tx: Transaction, root: str) -> dict[str, int]:
+        nonlocal counted
+        counted += 1
+        if cause in changes:
+            await run(database, f"UPDATE deletions SET {changes[cause]} WHERE id = '{other}'")
+        return {"forms": 1_000}
+
+    monkeypatch.setattr("holdfast.db.lifecycle.purge.count_closure", count_others)
+    expected, state = (PurgeWaitsError, "deleted") if cause in changes else (PurgeFailedError, "failed")
+    with pytest.raises(expected):
+        await purge_now(database, deletion_id, tmp_path)
+    assert counted == (1 if cause in changes else 3)
+    assert (await deletion(database, deletion_id))["state"] == state
+    assert await fetch(database, "SELECT 1 FROM project_list") != []
+
+
 async def test_a_worker_whose_lease_was_taken_over_removes_nothing_more(database: Database, tmp_path: Path) -> None:
     course = await make_course(database)
     deletion_id = await delete(database, "project", course.project)

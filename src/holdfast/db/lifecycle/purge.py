@@ -207,7 +207,16 @@ class _Purging:
             if standing == bundle.standing:
                 await self._begin(bundle, ended)
                 return bundle
+            await self._require_turn(ended)
         raise PurgeFailedError("rows beneath this deletion still change: nothing was removed; purge again later")
+
+    async def _require_turn(self, ended: int) -> None:
+        """Raise PurgeWaitsError where another purge is what changes the rows beneath this deletion."""
+        if self._must_wait(await self.lease.in_transaction(self._find_others)):
+            raise PurgeWaitsError("another deletion is being purged: this one comes after it")
+        async with self._database.read() as tx:
+            if await tx.fetch_count(statements.COUNT_ENDED) != ended:
+                raise PurgeWaitsError("another purge ended meanwhile: this one makes its bundle anew")
 
     async def _breathe(self) -> None:
         """After a page of the bundle: keep the lease, and leave the cores to others for as long as the work took.
