@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from holdfast.db.engines.base import Database
 from holdfast.db.engines.sqlite import SqliteDatabase
-from holdfast.db.errors import ConnectionLostError, PoolExhaustedError
+from holdfast.db.errors import ConnectionLostError, PoolClosedError, PoolExhaustedError
 from holdfast.db.pool import Pool, PoolSettings
 from holdfast.settings import Settings
 from tests.db.conftest import OpenAnother
@@ -213,6 +213,20 @@ async def test_a_closed_pool_keeps_nothing(exchange: Exchange) -> None:
     assert not idle.is_open
     await pool.release(lent)
     assert exchange.open_lines == pool.open_connections == 0
+
+
+async def test_a_closed_pool_lends_nothing_and_tells_who_waits(exchange: Exchange) -> None:
+    pool = exchange.pool(max_open=1)
+    lent = await pool.acquire()
+    waiting = [asyncio.create_task(pool.acquire()) for _ in range(2)]
+    await asyncio.sleep(0)
+    await pool.close()
+    for told in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(told, PoolClosedError)
+    with pytest.raises(PoolClosedError):
+        await pool.acquire()
+    await pool.release(lent)
+    assert exchange.open_lines == pool.open_connections == pool.waiting == 0
 
 
 @pytest.mark.parametrize("seed", range(30))

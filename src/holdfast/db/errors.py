@@ -111,6 +111,15 @@ class PoolExhaustedError(UnavailableError):
     code = "pool_exhausted"
 
 
+class PoolClosedError(UnavailableError):
+    """No connections are lent any more: the process ends."""
+
+    code = "pool_closed"
+
+    def __init__(self) -> None:
+        super().__init__("this server ends; try again in a moment", retry_after_seconds=1)
+
+
 class SchemaDriftError(HoldfastError):
     """The live catalogue is not what this version needs. `details["findings"]` lists the differences by name."""
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from holdfast.db import metrics
-from holdfast.db.errors import PoolExhaustedError, ServerFullError
+from holdfast.db.errors import PoolClosedError, PoolExhaustedError, ServerFullError
 
 Connection = TypeVar("Connection")
 
@@ -118,7 +118,12 @@ class Pool(Generic[Connection]):
         return len(self._waiters)
 
     async def acquire(self) -> Connection:
-        """Borrow a connection; waits at most `wait_seconds`, then raises `PoolExhaustedError`."""
+        """Borrow a connection; waits at most `wait_seconds`, then raises `PoolExhaustedError`.
+
+        PoolClosedError: there are no more, because the process ends.
+        """
+        if self._closed:
+            raise PoolClosedError
         while self._idle:
             pooled = self._idle.pop()
             self._fewest_idle = min(self._fewest_idle, len(self._idle))
@@ -168,8 +173,10 @@ class Pool(Generic[Connection]):
         return [pooled.connection for pooled in self._lent.values() if pooled.lent_at < moment]
 
     async def close(self) -> None:
-        """Close the idle connections now and each lent one when it comes back."""
+        """Close the idle connections now and each lent one when it comes back; who waits for one is told."""
         self._closed = True
+        while self._wake_one(PoolClosedError()):
+            pass
         for task in (self._trimming, self._growing):
             if task is not None:
                 task.cancel()
