@@ -5,6 +5,7 @@ import gc
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,7 @@ _SHUTDOWN_SECONDS = 20
 # 40 ms, and the last of as many newcomers would wait for a second.
 _ACCEPTED_IN_A_TURN = 8
 _LETTING_IN_SECONDS = 0.2
+_LETTING_IN_AT_MOST_SECONDS = 2.0
 
 
 def serve() -> None:
@@ -81,8 +83,18 @@ class _Server(uvicorn.Server):
         for each in sockets or []:
             # From now on the kernel lets newcomers wait, and soon tells them that nobody listens.
             each.listen(0)
-        await asyncio.sleep(_LETTING_IN_SECONDS)
+        await self._let_in()
         await super().shutdown(sockets)
+
+    async def _let_in(self) -> None:
+        """Accept until nobody new came for a moment; a busy server has many to let in."""
+        connections = self.server_state.connections
+        deadline = time.monotonic() + _LETTING_IN_AT_MOST_SECONDS
+        while time.monotonic() < deadline:
+            known = set(connections)
+            await asyncio.sleep(_LETTING_IN_SECONDS)
+            if connections <= known:
+                return
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
