@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from holdfast.db.address import DatabaseAddress, parse_address
-from holdfast.db.migrate import SchemaStatus, check_schema, downgrade, migrate, schema_status
+from holdfast.db.filling import refuse_half_filled
+from holdfast.db.migrate import SchemaStatus, check_schema, downgrade, migrate, on_database, schema_status
 from holdfast.settings import load_settings
 
 application = typer.Typer(help="Upgrade the database, show where it stands, or go back.", invoke_without_command=True)
@@ -20,7 +21,7 @@ def upgrade(context: typer.Context) -> None:
     Example: HOLDFAST_DATABASE_URL=postgresql://holdfast@db/holdfast holdfast migrate
     """
     if context.invoked_subcommand is None:
-        address = _address()
+        address = _whole_database()
         before = asyncio.run(schema_status(address))
         after = asyncio.run(migrate(address))
         if after.is_ahead:
@@ -53,7 +54,7 @@ def go_back(
 
     Example: holdfast migrate downgrade 0001
     """
-    address = _address()
+    address = _whole_database()
     if not yes:
         typer.confirm(f"Go back to {revision} on {address.shown}? What only newer revisions hold is lost", abort=True)
     _show(address, asyncio.run(downgrade(address, revision)))
@@ -61,6 +62,13 @@ def go_back(
 
 def _address() -> DatabaseAddress:
     return parse_address(load_settings(os.environ).resolved_database_url)
+
+
+def _whole_database() -> DatabaseAddress:
+    """The database, unless an import has not filled it yet."""
+    address = _address()
+    asyncio.run(on_database(address, refuse_half_filled))
+    return address
 
 
 def _show(address: DatabaseAddress, found: SchemaStatus) -> None:

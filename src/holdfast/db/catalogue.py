@@ -44,10 +44,7 @@ def find_drift_of_tables(connection: Connection) -> list[str]:
     live_views = set(inspector.get_view_names())
     findings.extend(f"view {name} is missing" for name in VIEWS if name not in live_views)
     if filling.TABLE in live_tables:
-        findings.append(
-            f"table {filling.TABLE} is there: an import into this database goes on, or was broken off; wait for its"
-            " end, or run it again"
-        )
+        findings.append(filling.SENTENCE)
     return findings
 
 

@@ -8,11 +8,17 @@ mark has an owner: who was taken for dead and lives on finds another one there, 
 import re
 
 import msgspec
+from sqlalchemy import Connection, inspect
 
 from holdfast.core.errors import ConflictError
 from holdfast.db.engines.base import Database, Transaction
+from holdfast.db.errors import SchemaDriftError
 
 TABLE = "holdfast_unfinished"
+SENTENCE = (
+    f"table {TABLE} is there: an import into this database goes on, or was broken off; wait for its end, or run it"
+    " again"
+)
 _PLAIN = re.compile(r"[A-Za-z0-9_ -]{1,100}\Z")
 _IS_THERE = {
     "sqlite": f"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '{TABLE}'",
@@ -56,6 +62,12 @@ async def find_unfinished(tx: Transaction) -> Unfinished | None:
     rows = await tx.fetch_text(f"SELECT what, beats, owner FROM {TABLE}")
     # MariaDB may have the table before the row.
     return Unfinished(*rows[0]) if rows else Unfinished("import", 0, None)
+
+
+def refuse_half_filled(connection: Connection) -> None:
+    """Raise SchemaDriftError where the database bears the mark."""
+    if inspect(connection).has_table(TABLE):
+        raise SchemaDriftError(SENTENCE)
 
 
 async def take_over(database: Database, mark: Unfinished, owner: str) -> None:

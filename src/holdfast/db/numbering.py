@@ -23,7 +23,10 @@ async def last_number_given(tx: Transaction, table: Table) -> int:
 
 
 async def go_on_after(tx: Transaction, table: Table, number: int) -> None:
-    """Give the next row a greater number, and so each one after it. (MariaDB commits here.)"""
+    """Give the next row a greater number, and so each one after it; others' new rows wait. (MariaDB commits here.)"""
+    if tx.dialect_name == "postgresql":
+        # A number that another transaction takes between the reading and the setting would be given twice.
+        await tx.fetch_text(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE")
     number = max(number, await last_number_given(tx, table))
     if number == 0:
         return

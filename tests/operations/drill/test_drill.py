@@ -15,6 +15,7 @@ from holdfast.core.clock import utc_now
 from holdfast.db.address import DatabaseAddress, parse_address
 from holdfast.db.engines.base import Database
 from holdfast.db.errors import SchemaDriftError
+from holdfast.db.filling import begin_filling
 from holdfast.db.migrate import check_schema, downgrade, migrate, on_database
 from holdfast.db.migrations.files import known_revisions
 from holdfast.db.open import open_database
@@ -431,6 +432,16 @@ async def test_a_database_without_tables_or_half_restored_is_told(
         await on_database(own.address, lambda connection: mark_unfinished(connection, "20260101T000000Z-abcd"))
     with pytest.raises(SchemaDriftError, match="under way, or was broken off"):
         await run_drill(settings)
+
+
+async def test_a_database_that_is_being_imported_is_told(own: _Own) -> None:
+    settings = await own.prepare()
+    async with open_database(settings).running() as database, database.write() as tx:
+        await begin_filling(tx, "import", "somebody")
+    with pytest.raises(NothingToProveError, match="an import into this database goes on, or was broken off"):
+        await run_drill(settings)
+    async with open_database(settings).running() as database:
+        assert await fetch(database, "SELECT 1 FROM runs WHERE name = 'operations.drill'") == []
 
 
 async def _set_mark(address: DatabaseAddress) -> None:

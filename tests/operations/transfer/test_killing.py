@@ -20,6 +20,7 @@ from holdfast.db.open import open_database
 from holdfast.operations.transfer import bundles, filling, importing
 from holdfast.operations.transfer.importing import ImportRunsError, import_instance
 from holdfast.settings import Settings
+from tests.cli.commandline import CommandLine
 from tests.operations.transfer.conftest import NewPlace
 
 _DYING = """
@@ -74,6 +75,14 @@ async def test_a_killed_import_is_refused_by_the_server_and_made_whole_by_the_ne
     assert await _count_users(settings) > 0
     with pytest.raises(SchemaDriftError, match="an import into this database goes on, or was broken off"):
         await check_schema(parse_address(settings.resolved_database_url))
+    commands = CommandLine("http://127.0.0.1:9", settings.data_dir)
+    commands.environment |= {
+        "HOLDFAST_DATABASE_URL": settings.resolved_database_url,
+        "HOLDFAST_DATA_DIR": str(settings.data_dir),
+    }
+    assert "goes on, or was broken off" in await commands.refused("migrate", code=3)
+    assert "goes on, or was broken off" in await commands.refused("migrate", "downgrade", "base", "--yes", code=3)
+    assert await _count_users(settings) > 0
     done = await import_instance(settings, export, patience_seconds=0.4)
     assert done.was_unfinished
     assert await _count_users(settings) == done.rows["users"]
