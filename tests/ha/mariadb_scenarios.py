@@ -2,56 +2,33 @@
 
 import asyncio
 import contextlib
-import os
-import pwd
 import signal
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pymysql
 
-from tests.ha.load import Load
+from tests.ha.one_server import (
+    BEFORE,
+    NotPermittedError,
+    Stand,
+    fill,
+    load_on,
+    mount_small_disk,
+    server_on_small_disk,
+    told_of_full_disk,
+    unmount,
+)
 from tests.ha.outcomes import Outcome, outcome
-from tests.ha.postgresql_scenarios import NotPermittedError
-from tests.ha.replicas import Replica, migrate, running_replicas
 from tests.servers.address import parse_address
 from tests.servers.mariadb import MariadbServer
 from tests.servers.process import DatabaseServer, process_handle, running, signal_process
 
 TITLE = "MariaDB, one server"
-_BEFORE = 100
 _CRASHES = 3
 # Longer than the product waits before it asks whether anybody is there, and for the answer.
 _STANDSTILL_SECONDS = 15
 _DISK_MEGABYTES = 192
-_BLOCK = bytes(64 * 1024)
-
-
-@dataclass
-class Stand:
-    """A server that survives everything but a full disk, which has one of its own."""
-
-    folder: Path
-    server: DatabaseServer
-    made: int = 0
-
-    @contextlib.contextmanager
-    def holdfast(self, server: DatabaseServer | None = None, **settings: str) -> Iterator[list[Replica]]:
-        """Servers of Holdfast on a new database."""
-        self.made += 1
-        url = (server or self.server).create_database(f"holdfast_{self.made}")
-        with self.holdfast_at(url, **settings) as replicas:
-            yield replicas
-
-    @contextlib.contextmanager
-    def holdfast_at(self, url: str, **settings: str) -> Iterator[list[Replica]]:
-        folder = self.folder / url.rpartition("/")[2]
-        folder.mkdir()
-        migrate(url)
-        with running_replicas(folder, url, 2, **settings) as replicas:
-            yield replicas
 
 
 @contextlib.contextmanager
@@ -63,8 +40,8 @@ def standing(folder: Path) -> Iterator[Stand]:
 async def restart(stand: Stand) -> list[Outcome]:
     """In order, as for an update; it is away for longer than requests wait for it."""
     with stand.holdfast() as replicas:
-        async with _load(replicas) as load:
-            await load.until_acknowledged(_BEFORE)
+        async with load_on(replicas) as load:
+            await load.until_acknowledged(BEFORE)
             began = load.now()
             await asyncio.to_thread(stand.server.stop)
             await asyncio.sleep(6)
@@ -77,10 +54,10 @@ async def restart(stand: Stand) -> list[Outcome]:
 async def crash_again_and_again(stand: Stand) -> list[Outcome]:
     """As by kill -9, and a start that must recover, several times in one load."""
     with stand.holdfast() as replicas:
-        async with _load(replicas) as load:
+        async with load_on(replicas) as load:
             longest = since = 0.0
             for _ in range(_CRASHES):
-                await load.until_acknowledged(_BEFORE)
+                await load.until_acknowledged(BEFORE)
                 began = load.now()
                 await asyncio.to_thread(stand.server.kill)
                 await asyncio.to_thread(stand.server.start)
@@ -99,8 +76,8 @@ async def have_few_connections(stand: Stand) -> list[Outcome]:
         "GRANT ALL PRIVILEGES ON few.* TO few@'127.0.0.1'",
     )
     with stand.holdfast_at(url.replace("holdfast@", "few@")) as replicas:
-        async with _load(replicas, callers=64) as load:
-            await load.until_acknowledged(4 * _BEFORE)
+        async with load_on(replicas, callers=64) as load:
+            await load.until_acknowledged(4 * BEFORE)
             began = load.now()
             _administer(stand.server, "ALTER USER few@'127.0.0.1' ACCOUNT LOCK", "KILL USER few@'127.0.0.1'")
             await asyncio.sleep(6)
@@ -113,8 +90,8 @@ async def have_few_connections(stand: Stand) -> list[Outcome]:
 async def exhaust_the_pool(stand: Stand) -> list[Outcome]:
     """Somebody locks a table until all connections wait for it: whoever waits for one of those is told in time."""
     with stand.holdfast(pool_max_idle="4", pool_max_open="4", pool_wait_seconds="1") as replicas:
-        async with _load(replicas) as load:
-            await load.until_acknowledged(_BEFORE)
+        async with load_on(replicas) as load:
+            await load.until_acknowledged(BEFORE)
             began = load.now()
             with _administrator(stand.server) as cursor:
                 cursor.execute(f"LOCK TABLES holdfast_{stand.made}.forms WRITE")
@@ -128,8 +105,8 @@ async def exhaust_the_pool(stand: Stand) -> list[Outcome]:
 async def stand_still(stand: Stand) -> list[Outcome]:
     """The server stops for a while, as on a machine that swaps or whose disk hangs."""
     with stand.holdfast() as replicas:
-        async with _load(replicas) as load:
-            await load.until_acknowledged(_BEFORE)
+        async with load_on(replicas) as load:
+            await load.until_acknowledged(BEFORE)
             began = load.now()
             assert stand.server.pid is not None
             with process_handle(stand.server.pid) as process:
@@ -148,8 +125,8 @@ async def stand_still(stand: Stand) -> list[Outcome]:
 async def only_read(stand: Stand) -> list[Outcome]:
     """An operator lets the server only read for a while, as before a change of servers."""
     with stand.holdfast_at(_plain_user(stand, "reading")) as replicas:
-        async with _load(replicas) as load:
-            await load.until_acknowledged(_BEFORE)
+        async with load_on(replicas) as load:
+            await load.until_acknowledged(BEFORE)
             began = load.now()
             _administer(stand.server, "SET GLOBAL read_only = ON")
             try:
@@ -163,18 +140,18 @@ async def only_read(stand: Stand) -> list[Outcome]:
 
 async def fill_the_disk(stand: Stand) -> list[Outcome]:
     """A disk without a byte left, until the operator makes room, and starts the server again where that had ended."""
-    with _small_disk() as server, stand.holdfast(server) as replicas:
+    with server_on_small_disk(_SmallDiskServer) as server, stand.holdfast(server) as replicas:
         ballast = server.folder / "data" / "ballast"
-        async with _load(replicas) as load:
-            await load.until_acknowledged(_BEFORE)
+        async with load_on(replicas) as load:
+            await load.until_acknowledged(BEFORE)
             began = load.now()
-            await asyncio.to_thread(_fill, ballast)
+            await asyncio.to_thread(fill, ballast)
             deadline = began + 90
-            while not _told_of_it(load) and load.now() < deadline:
+            while not told_of_full_disk(load) and load.now() < deadline:
                 await asyncio.sleep(0.1)
                 if server.pid is None:
                     break
-            told = _told_of_it(load) or server.pid is None
+            told = told_of_full_disk(load) or server.pid is None
             await asyncio.sleep(2)
             ballast.unlink()
             assert told, load.figures
@@ -194,10 +171,6 @@ SCENARIOS = (
     only_read,
     fill_the_disk,
 )
-
-
-def _load(replicas: list[Replica], callers: int = 16) -> Load:
-    return Load([replica.url for replica in replicas], callers=callers)
 
 
 def _plain_user(stand: Stand, name: str) -> str:
@@ -232,41 +205,16 @@ class _SmallDiskServer(MariadbServer):
         super().__init__()
         self._data = self.folder / "data"
         self._data.mkdir()
-        options = [f"size={_DISK_MEGABYTES}m", "mode=0700"]
-        if self.account.user is not None:
-            options += [f"uid={pwd.getpwnam(self.account.user).pw_uid}", f"gid={self.account.group}"]
-        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(self._data)]
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=30)
-        except (OSError, subprocess.CalledProcessError) as error:
+            mount_small_disk(self._data, self.account, megabytes=_DISK_MEGABYTES)
+        except NotPermittedError:
             super().discard()
-            raise NotPermittedError(f"A disk of its own takes root and mount: {error}") from error
+            raise
 
     def discard(self) -> None:
         try:
             # The folder goes with the server, and its watchdog must not meet the mount.
             self.kill()
-            subprocess.run(["umount", "--lazy", str(self._data)], check=False, capture_output=True, timeout=30)
+            unmount(self._data)
         finally:
             super().discard()
-
-
-@contextlib.contextmanager
-def _small_disk() -> Iterator[DatabaseServer]:
-    if os.geteuid() != 0:
-        raise NotPermittedError("A disk of its own takes root.")
-    with running(_SmallDiskServer()) as server:
-        yield server
-
-
-def _fill(ballast: Path) -> None:
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(_BLOCK)
-    with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
-        while True:
-            file.write(b"\0" * 512)
-
-
-def _told_of_it(load: Load) -> bool:
-    return load.figures.codes["database_storage_full"] > 0

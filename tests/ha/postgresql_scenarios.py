@@ -2,22 +2,26 @@
 
 import asyncio
 import contextlib
-import os
-import pwd
 import signal
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 
-from tests.ha.load import Load
+from tests.ha.one_server import (
+    BEFORE,
+    NotPermittedError,
+    Stand,
+    fill,
+    load_on,
+    mount_small_disk,
+    server_on_small_disk,
+    told_of_full_disk,
+    unmount,
+)
 from tests.ha.outcomes import Outcome, outcome
-from tests.ha.replicas import Replica, migrate, running_replicas
 from tests.servers.postgresql import PostgresqlServer
 from tests.servers.process import (
-    DatabaseServer,
     child_handles,
     process_handle,
     running,
@@ -25,40 +29,9 @@ from tests.servers.process import (
 )
 
 TITLE = "PostgreSQL, one server"
-_BEFORE = 100
 # Longer than the product waits before it asks whether anybody is there, for the answer, and for another server.
 _STANDSTILL_SECONDS = 20
 _DISK_MEGABYTES = 160
-_BLOCK = bytes(64 * 1024)
-
-
-class NotPermittedError(Exception):
-    """This machine lets nobody do what the scenario needs; the message says what that is."""
-
-
-@dataclass
-class Stand:
-    """A server that survives everything but a full disk, which has one of its own."""
-
-    folder: Path
-    server: DatabaseServer
-    made: int = 0
-
-    @contextlib.contextmanager
-    def holdfast(self, server: DatabaseServer | None = None, **settings: str) -> Iterator[list[Replica]]:
-        """Servers of Holdfast on a new database."""
-        self.made += 1
-        url = (server or self.server).create_database(f"holdfast_{self.made}")
-        with self.holdfast_at(url, **settings) as replicas:
-            yield replicas
-
-    @contextlib.contextmanager
-    def holdfast_at(self, url: str, **settings: str) -> Iterator[list[Replica]]:
-        folder = self.folder / url.rpartition("/")[2]
-        folder.mkdir()
-        migrate(url)
-        with running_replicas(folder, url, 2, **settings) as replicas:
-            yield replicas
 
 
 @contextlib.contextmanager
@@ -72,8 +45,8 @@ async def restart(stand: Stand) -> list[Outcome]:
     outcomes = []
     with stand.holdfast() as replicas:
         for name, end in (("restarted in order", stand.server.stop), ("crashed and restarted", stand.server.kill)):
-            async with _load(replicas) as load:
-                await load.until_acknowledged(_BEFORE)
+            async with load_on(replicas) as load:
+                await load.until_acknowledged(BEFORE)
                 began = load.now()
                 await asyncio.to_thread(end)
                 # Longer than requests wait for it.
@@ -91,8 +64,8 @@ async def have_few_connections(stand: Stand) -> list[Outcome]:
     _administer(stand, "CREATE ROLE few LOGIN CONNECTION LIMIT 12", "ALTER DATABASE few OWNER TO few")
     url = url.replace("holdfast@", "few@")
     with stand.holdfast_at(url) as replicas:
-        async with _load(replicas, callers=64) as load:
-            await load.until_acknowledged(4 * _BEFORE)
+        async with load_on(replicas, callers=64) as load:
+            await load.until_acknowledged(4 * BEFORE)
             began = load.now()
             _administer(
                 stand,
@@ -109,8 +82,8 @@ async def have_few_connections(stand: Stand) -> list[Outcome]:
 async def stand_still(stand: Stand) -> list[Outcome]:
     """Every process of the server stops for a while, as on a machine that swaps or whose disk hangs."""
     with stand.holdfast() as replicas:
-        async with _load(replicas) as load:
-            await load.until_acknowledged(_BEFORE)
+        async with load_on(replicas) as load:
+            await load.until_acknowledged(BEFORE)
             began = load.now()
             assert stand.server.pid is not None
             with process_handle(stand.server.pid) as first, child_handles(stand.server.pid) as children:
@@ -131,8 +104,8 @@ async def stand_still(stand: Stand) -> list[Outcome]:
 async def hold_a_lock(stand: Stand) -> list[Outcome]:
     """Somebody locks a table for longer than a statement may take."""
     with stand.holdfast(statement_timeout_seconds="2") as replicas:
-        async with _load(replicas) as load:
-            await load.until_acknowledged(_BEFORE)
+        async with load_on(replicas) as load:
+            await load.until_acknowledged(BEFORE)
             began = load.now()
             with psycopg.connect(stand.server.admin_url(f"holdfast_{stand.made}")) as connection:
                 connection.execute("LOCK TABLE forms IN ACCESS EXCLUSIVE MODE")
@@ -146,17 +119,17 @@ async def hold_a_lock(stand: Stand) -> list[Outcome]:
 
 async def fill_the_disk(stand: Stand) -> list[Outcome]:
     """A disk without a byte left, until the operator makes room, and starts the server again where that had ended."""
-    with _small_disk() as server, stand.holdfast(server) as replicas:
+    with server_on_small_disk(_SmallDiskServer) as server, stand.holdfast(server) as replicas:
         ballast = server.folder / "data" / "ballast"
-        async with _load(replicas) as load:
-            await load.until_acknowledged(_BEFORE)
+        async with load_on(replicas) as load:
+            await load.until_acknowledged(BEFORE)
             began = load.now()
-            await asyncio.to_thread(_fill, ballast)
+            await asyncio.to_thread(fill, ballast)
             deadline = began + 60
-            while not _told_of_it(load) and load.now() < deadline:  # noqa: ASYNC110 - the notes tell nobody
+            while not told_of_full_disk(load) and load.now() < deadline:  # noqa: ASYNC110 - the notes tell nobody
                 await asyncio.sleep(0.1)
             await asyncio.sleep(2)
-            assert _told_of_it(load), load.figures
+            assert told_of_full_disk(load), load.figures
             ballast.unlink()
             if server.pid is None:
                 await asyncio.to_thread(server.start)
@@ -166,10 +139,6 @@ async def fill_the_disk(stand: Stand) -> list[Outcome]:
 
 
 SCENARIOS = (restart, have_few_connections, stand_still, hold_a_lock, fill_the_disk)
-
-
-def _load(replicas: list[Replica], callers: int = 16) -> Load:
-    return Load([replica.url for replica in replicas], callers=callers)
 
 
 def _administer(stand: Stand, *statements: str) -> None:
@@ -184,45 +153,20 @@ class _SmallDiskServer(PostgresqlServer):
     def __init__(self) -> None:
         super().__init__()
         self._data.mkdir()
-        options = [f"size={_DISK_MEGABYTES}m", "mode=0700"]
-        if self.account.user is not None:
-            options += [f"uid={pwd.getpwnam(self.account.user).pw_uid}", f"gid={self.account.group}"]
-        command = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", str(self._data)]
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=30)
-        except (OSError, subprocess.CalledProcessError) as error:
+            mount_small_disk(self._data, self.account, megabytes=_DISK_MEGABYTES)
+        except NotPermittedError:
             super().discard()
-            raise NotPermittedError(f"A disk of its own takes root and mount: {error}") from error
+            raise
 
     def discard(self) -> None:
         try:
             # The folder goes with the server, and its watchdog must not meet the mount.
             self.kill()
             self._remove_shared_memory()
-            subprocess.run(["umount", "--lazy", str(self._data)], check=False, capture_output=True, timeout=30)
+            unmount(self._data)
         finally:
             super().discard()
 
     def _initialise_command(self) -> list[str]:
         return [*super()._initialise_command(), "--wal-segsize=1"]
-
-
-@contextlib.contextmanager
-def _small_disk() -> Iterator[DatabaseServer]:
-    if os.geteuid() != 0:
-        raise NotPermittedError("A disk of its own takes root.")
-    with running(_SmallDiskServer()) as server:
-        yield server
-
-
-def _fill(ballast: Path) -> None:
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-        while True:
-            file.write(_BLOCK)
-    with contextlib.suppress(OSError), ballast.open("ab", buffering=0) as file:
-        while True:
-            file.write(b"\0" * 512)
-
-
-def _told_of_it(load: Load) -> bool:
-    return load.figures.codes["database_storage_full"] > 0

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ha import mariadb_scenarios as scenarios
-from tests.ha.mariadb_scenarios import Stand
+from tests.ha.one_server import NotPermittedError, Stand
 from tests.ha.outcomes import Scenario
-from tests.ha.postgresql_scenarios import NotPermittedError
 from tests.ha.test_galera import skip_or_fail
 from tests.servers.process import EngineMissingError
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.ha import postgresql_scenarios as scenarios
+from tests.ha.one_server import NotPermittedError, Stand
 from tests.ha.outcomes import Scenario
-from tests.ha.postgresql_scenarios import NotPermittedError, Stand
 
 pytestmark = pytest.mark.ha
 
