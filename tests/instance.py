@@ -1,7 +1,8 @@
 """A running Holdfast for tests: real HTTP on a loopback port, and a database of its own for what a test writes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import io
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from holdfast.settings import Settings
 from tests.servers.postgresql import find_binaries
 from tests.servers.process import EngineMissingError
 
+_END_SECONDS = 60
 _CLEARING = [Command(f"tests.clear_{table.name}", delete(table)) for table in reversed(metadata.sorted_tables)]
 
 
@@ -83,6 +85,20 @@ def postgresql_programs() -> str:
         return ""
 
 
+async def _ended(ending: Coroutine[Any, Any, None] | asyncio.Task[None]) -> None:
+    """Wait for an end; one that does not come fails with what every task waits for."""
+    task = asyncio.ensure_future(ending)
+    await asyncio.wait([task], timeout=_END_SECONDS)
+    if task.done():
+        await task
+        return
+    told = io.StringIO()
+    for each in asyncio.all_tasks():
+        each.print_stack(file=told)
+    task.cancel()
+    raise RuntimeError(f"this did not end in {_END_SECONDS} seconds:\n{told.getvalue()}")
+
+
 @asynccontextmanager
 async def run_instance(
     engine: str, settings: Settings, *, announce: Callable[[FirstStart], None] | None = None
@@ -109,8 +125,11 @@ async def run_instance(
     port = server.servers[0].sockets[0].getsockname()[1]
     database = open_database(settings)
     try:
-        async with database.running():
+        await database.start()
+        try:
             yield Instance(engine, settings, f"http://127.0.0.1:{port}", database)
+        finally:
+            await _ended(database.stop())
     finally:
         server.should_exit = True
-        await serving
+        await _ended(serving)
