@@ -10,7 +10,7 @@ import pytest
 from holdfast.core.errors import UnavailableError
 from holdfast.db.engines.base import Database
 from holdfast.db.engines.hosts import connect_to_first
-from holdfast.db.engines.postgresql import translated
+from holdfast.db.engines.postgresql import close_driver, translated
 from holdfast.db.errors import (
     CommitOutcomeUnknownError,
     ConnectionLostError,
@@ -285,3 +285,22 @@ async def test_nobody_waits_for_long_on_a_server_that_vanished_without_a_word(
             wire.speak()
             async with database.read() as tx:
                 assert await tx.fetch_text("SELECT 1") == [(1,)]
+
+
+async def test_a_connection_that_does_not_end_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuck:
+        """A driver that waits for the answer to a cancellation which the server never gives."""
+
+        is_terminated = False
+
+        async def close(self, timeout: float) -> None:  # noqa: ASYNC109 - as the driver has it
+            await asyncio.Event().wait()
+
+        def terminate(self) -> None:
+            self.is_terminated = True
+
+    monkeypatch.setattr("holdfast.db.engines.postgresql._CLOSE_SECONDS", 0.02)
+    stuck = Stuck()
+    async with asyncio.timeout(5):
+        await close_driver(stuck)
+    assert stuck.is_terminated

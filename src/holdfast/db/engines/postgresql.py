@@ -37,6 +37,7 @@ _MOST_PREPARED = 500
 _PLACEHOLDER = re.compile(r"\$(\d+)")
 # With others to turn to there is less reason to wait for a host.
 _CONNECT_TO_ONE_OF_SEVERAL_SECONDS = 3.0
+_CLOSE_SECONDS = 2
 # COMMIT where nothing was left to commit; every other warning is about the commit itself.
 _NO_TRANSACTION = "25P01"
 _OVER = re.compile("closed|closing|another operation is in progress")
@@ -197,7 +198,7 @@ class PostgresqlDatabase(ServerDatabase[_Connection]):
             "postgresql",
             pool,
             connect=self._connect,
-            close=_close,
+            close=lambda held: close_driver(held.driver),
             is_open=lambda held: not held.driver.is_closed(),
             abort=self._cut,
         )
@@ -306,16 +307,19 @@ async def _open_at(dsn: str, host: Host | None, **options: Any) -> Any:
     return driver
 
 
-async def _close(connection: _Connection) -> None:
+async def close_driver(driver: Any) -> None:
+    """End a connection in order, or at once where that takes long."""
     try:
-        await connection.driver.close(timeout=2)
+        # The driver's own limit does not hold while it waits for the answer to a statement's cancellation.
+        async with asyncio.timeout(2 * _CLOSE_SECONDS):
+            await driver.close(timeout=_CLOSE_SECONDS)
     except asyncio.CancelledError:
         # The driver's own, where the connection was lost meanwhile; or the caller's.
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
     except _DRIVER_ERRORS:
-        pass
+        driver.terminate()
 
 
 def translated(error: BaseException) -> HoldfastError:
