@@ -17,6 +17,7 @@ OUTSIDE_THE_REGISTRY = {
     "db/catalogue.py: *": "the engines' own catalogues, compared with the tables at the start",
     "db/engines/*": "the engines run what the registry holds",
     "db/filling.py: *": "a table that no migration knows, while a database is filled",
+    "db/instance_id.py: *": "the migration tool's table, in databases of any revision",
     "db/lifecycle/bundled_revision.py: 'SELECT version_num FROM alembic_version'": "the migration tool's table",
     "db/lifecycle/recover.py: 'SELECT version_num FROM alembic_version'": "the migration tool's table",
     "db/lifecycle/recover_rows.py: *": "a private file of keys, gone when the recovery ends",

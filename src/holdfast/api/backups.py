@@ -19,9 +19,10 @@ _Limit = Annotated[int, QueryParameter(description="So many, 1 to 100, else 20."
 @get("/", summary="The newest backups in the store (super administrators)")
 async def get_backups(request: ApiRequest, limit: _Limit = 20) -> Backups:
     """Whether each was verified is as of its last check. 503 where the store cannot be used."""
-    await _door.read(request, service.require_reader)
+    instance = await _door.read(request, service.read_instance)
     store = await in_thread(open_store, settings_of(request))
-    return Backups(store=store.shown, items=await in_thread(lambda: list_backups(store, at_most=limit)))
+    items = await in_thread(lambda: list_backups(store, instance=instance, at_most=limit))
+    return Backups(store=store.shown, items=items)
 
 
 @post("/", status_code=202, summary="Ask for a backup (super administrators)")

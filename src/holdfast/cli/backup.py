@@ -15,13 +15,16 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from holdfast.cli import terminal
 from holdfast.cli.failures import CommandFailedError
+from holdfast.core.errors import HoldfastError
 from holdfast.core.logs import configure_logs
 from holdfast.db.address import parse_address
+from holdfast.db.instance_id import find_instance_id_at
 from holdfast.db.open import open_database
 from holdfast.operations.backup import job, reading, restoring, retention, verifying
 from holdfast.operations.backup.running import Progress as OnProgress
+from holdfast.operations.backup.stores.base import Store
 from holdfast.operations.backup.stores.opening import open_store
-from holdfast.operations.backup.types import BackupSummary, Manifest
+from holdfast.operations.backup.types import SHORT_ID, BackupSummary, Manifest
 from holdfast.settings import Settings, load_settings
 
 Result = TypeVar("Result")
@@ -75,19 +78,22 @@ def create(
 
 @application.command("list")
 def list_backups(*, as_json: JsonOption = False) -> None:
-    """List the backups in the store, the newest first.
+    """List the backups in the store, the newest first; where instances share it, with which each is of.
 
     Example: holdfast backup list
     """
-    store = open_store(_settings())
-    found = reading.list_backups(store)
+    settings = _settings()
+    store = open_store(settings)
+    found = reading.list_backups(store, instance=_instance_in(settings))
     if as_json:
         terminal.print_json(msgspec.to_builtins(found))
         return
     if not found:
         terminal.print_sentence(f"There is no backup in {store.shown}: `holdfast backup create` makes one.")
         return
-    terminal.print_table([_line(each) for each in found], _COLUMNS, ("problem",))
+    are_mixed = any(each.is_own is False for each in found) or len({each.instance for each in found} - {None}) > 1
+    columns = (*_COLUMNS[:-1], "instance", "problem") if are_mixed else _COLUMNS
+    terminal.print_table([_line(each) for each in found], columns, ("problem",))
 
 
 @application.command()
@@ -96,14 +102,15 @@ def show(backup: BackupArgument = reading.NEWEST, *, as_json: JsonOption = False
 
     Example: holdfast backup show newest
     """
-    store = open_store(_settings())
-    manifest = reading.read_manifest(store, reading.resolve_id(store, backup))
+    settings = _settings()
+    store = open_store(settings)
+    manifest = reading.read_manifest(store, _resolved(settings, store, backup))
     if as_json:
         terminal.print_json(_json_of(manifest))
         return
     record = _json_of(manifest) | {"size": _size(manifest.stored_size), "bundles": len(manifest.bundles)}
     record["encrypted_for"] = manifest.recipients or None
-    fields = ("id", "made_at", "finished_at", "host", "holdfast", "dialect", "server_version", "tool")
+    fields = ("id", "instance", "made_at", "finished_at", "host", "holdfast", "dialect", "server_version", "tool")
     terminal.print_record(
         record, (*fields, "schema_revision", "size", "bundles", "bundles_missing", "encrypted_for", "previous")
     )
@@ -127,7 +134,7 @@ def verify(
     """
     settings = _settings()
     store = open_store(settings)
-    backup_id = reading.resolve_id(store, backup)
+    backup_id = _resolved(settings, store, backup)
     done = _run(lambda progress: verifying.verify_backup(settings, backup_id, identities=identity, progress=progress))
     if as_json:
         terminal.print_json(msgspec.to_builtins(done))
@@ -158,12 +165,12 @@ def restore(
 
     Example: holdfast backup restore newest
     """
-    settings = _settings()
+    own = settings = _settings()
     if to is not None:
         settings = msgspec.structs.replace(settings, database_url=to)
     address = parse_address(settings.resolved_database_url)
     store = open_store(settings)
-    backup_id = reading.resolve_id(store, backup)
+    backup_id = _resolved(own, store, backup, target=settings)
     if replace and not yes:
         typer.confirm(f"Replace what {address.shown} holds of Holdfast by backup {backup_id}?", abort=True, err=True)
     done = _run(
@@ -200,9 +207,13 @@ def prune(
 ) -> None:
     """Remove the backups that the settings do not keep, and what broken-off ones left behind.
 
+    Those of other instances than the database's stay, and do not count.
+
     Example: holdfast backup prune --dry-run
     """
-    done = asyncio.run(retention.prune(_settings(), dry_run=dry_run))
+    settings = _settings()
+    instance = asyncio.run(find_instance_id_at(parse_address(settings.resolved_database_url)))
+    done = asyncio.run(retention.prune(settings, instance=instance, dry_run=dry_run))
     if as_json:
         terminal.print_json(msgspec.to_builtins(done))
         return
@@ -218,6 +229,22 @@ def _settings() -> Settings:
     configure_logs("error", "text")
     # What reads or writes a whole database takes as long as it takes.
     return msgspec.structs.replace(settings, slow_statement_seconds=86_400, deletion_timeout_seconds=86_400)
+
+
+def _resolved(settings: Settings, store: Store, backup: str, *, target: Settings | None = None) -> str:
+    """The id of a backup; the newest one is that of the settings' database, or else of the target's."""
+    instance = _instance_in(settings) if backup == reading.NEWEST else None
+    if instance is None and backup == reading.NEWEST and target not in (None, settings):
+        instance = _instance_in(target)
+    return reading.resolve_id(store, backup, instance=instance)
+
+
+def _instance_in(settings: Settings) -> str | None:
+    """Which instance the database is; None where there is none, or none that can be asked: it may be lost."""
+    try:
+        return asyncio.run(find_instance_id_at(parse_address(settings.resolved_database_url)))
+    except HoldfastError:
+        return None
 
 
 def _run(work: Callable[[OnProgress], Awaitable[Result]]) -> Result:
@@ -270,6 +297,7 @@ def _line(summary: BackupSummary) -> dict[str, Any]:
     line["rows"] = "" if summary.rows is None else f"{summary.rows:,}"
     line["size"] = "" if summary.bytes is None else _size(summary.bytes)
     line["encrypted"] = {None: "", True: "yes", False: "no"}[summary.encrypted]
+    line["instance"] = "this" if summary.is_own and summary.instance else (summary.instance or "")[:SHORT_ID]
     line["verified"] = {None: "never", True: "yes", False: "no"}[summary.verified]
     return line
 

@@ -17,6 +17,7 @@ import pytest
 from holdfast.core.clock import utc_now
 from holdfast.db import jobs, runs
 from holdfast.db.address import parse_address
+from holdfast.db.instance_id import find_instance_id
 from holdfast.db.migrate import check_schema
 from holdfast.db.open import open_database
 from holdfast.operations.backup.reading import list_backups
@@ -31,6 +32,7 @@ from tests.factories import make_super_admin, make_token, make_user
 from tests.instance import Instance, postgresql_programs
 from tests.operations.backup.conftest import NewPlace, filled
 from tests.operations.backup.s3_server import KEY, SECRET, s3_server
+from tests.operations.backup.test_retention import put
 
 HOLDFAST = Path(sys.executable).parent / "holdfast"
 _PATIENCE_SECONDS = 120
@@ -219,10 +221,19 @@ async def test_the_api_lists_backups_for_super_administrators(instance: Instance
     store = open_store(instance.settings)
     admin = await make_super_admin(instance.database)
     client = instance.client(await make_token(instance.database, admin))
-    before = list_backups(store)
+    async with instance.database.read() as tx:
+        own = await find_instance_id(tx)
+    made = [put(store, utc_now(), instance=each) for each in ("another", own)]
     answer = await client.get("/backups")
     assert answer.status_code == 200
-    assert answer.json() == {"store": store.shown, "items": msgspec.to_builtins(before)[:20]}
+    assert answer.json() == {
+        "store": store.shown,
+        "items": msgspec.to_builtins(list_backups(store, instance=own, at_most=20)),
+    }
+    shown = {each["id"]: (each["instance"], each["is_own"]) for each in answer.json()["items"]}
+    assert [shown[each] for each in made] == [("another", False), (own, True)]
+    for each in made:
+        store.remove(each)
     other = instance.client(await make_token(instance.database, await make_user(instance.database)))
     assert (await other.get("/backups")).status_code == 403
     assert (await other.post("/backups")).status_code == 403

@@ -261,12 +261,12 @@ async def test_a_bundle_that_differs_is_not_overwritten(
 def test_a_name_that_fits_none_or_many_is_refused(two_backups: tuple[Settings, str, str], tmp_path: Path) -> None:
     settings, first, second = two_backups
     store = open_store(settings)
-    assert resolve_id(store, "newest") == max(first, second)
-    assert resolve_id(store, first[:-1]) == first
+    assert resolve_id(store, "newest", instance=None) == max(first, second)
+    assert resolve_id(store, first[:-1], instance=None) == first
     with pytest.raises(NoSuchBackupError, match="2 backups in"):
-        resolve_id(store, "2")
+        resolve_id(store, "2", instance=None)
     for name in (new_backup_id(), "", "../../etc"):
         with pytest.raises(NoSuchBackupError, match="there is no backup"):
-            resolve_id(store, name)
+            resolve_id(store, name, instance=None)
     with pytest.raises(NoSuchBackupError, match="`holdfast backup create` makes one"):
-        resolve_id(open_store(Settings(data_dir=tmp_path)), "newest")
+        resolve_id(open_store(Settings(data_dir=tmp_path)), "newest", instance=None)

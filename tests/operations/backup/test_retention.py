@@ -4,6 +4,7 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,13 +86,13 @@ def test_the_newest_and_the_newest_verified_stay_whatever_is_asked(backups: list
     assert kept_backups(left, asked).keys() == kept.keys()
 
 
-def put(store: Store, made_at: datetime, *, passed: bool | None = None) -> str:
+def put(store: Store, made_at: datetime, *, passed: bool | None = None, instance: str | None = None) -> str:
     backup_id = new_backup_id(lambda: made_at)
     with store.upload(backup_id) as upload:
         sink = upload.begin_part("database.sqlite.zst.0001")
         sink.write(memoryview(b"x"))
         sink.close()
-        upload.finish(manifest_text(_manifest(backup_id, made_at)))
+        upload.finish(manifest_text(_manifest(backup_id, made_at, instance)))
     if passed is not None:
         record_verification(
             store,
@@ -100,7 +101,7 @@ def put(store: Store, made_at: datetime, *, passed: bool | None = None) -> str:
     return backup_id
 
 
-def _manifest(backup_id: str, made_at: datetime) -> Manifest:
+def _manifest(backup_id: str, made_at: datetime, instance: str | None) -> Manifest:
     # Encrypted, so that without its key the stored bytes are all that can be checked.
     part = Part(name="database.sqlite.zst.0001", size=1, sha256=hashlib.sha256(b"x").hexdigest())
     file = StoredFile(
@@ -110,6 +111,7 @@ def _manifest(backup_id: str, made_at: datetime) -> Manifest:
         format=FORMAT,
         version=VERSION,
         id=backup_id,
+        instance=instance or msgspec.UNSET,
         previous=None,
         made_at=made_at,
         finished_at=made_at,
@@ -141,14 +143,14 @@ async def test_prune_removes_what_the_settings_do_not_keep(tmp_path: Path) -> No
     newest = [put(store, _START + timedelta(hours=hours)) for hours in (3, 4)]
     unreadable = put(store, _START + timedelta(hours=5))
     store.write_small(unreadable, "manifest.json", b"{}")
-    planned = await prune(settings, dry_run=True)
+    planned = await prune(settings, instance="mine", dry_run=True)
     assert planned.removed == [failed, old]
     assert len(store.ids()) == 6
-    done = await prune(settings)
+    done = await prune(settings, instance="mine")
     assert done.removed == planned.removed
     assert store.ids() == sorted([verified, *newest, unreadable], reverse=True)
     assert done.kept[verified] == ["newest verified"]
-    assert (await prune(settings)).removed == []
+    assert (await prune(settings, instance="mine")).removed == []
 
 
 async def test_prune_checks_again_the_backup_that_it_relies_on(tmp_path: Path) -> None:
@@ -161,10 +163,10 @@ async def test_prune_checks_again_the_backup_that_it_relies_on(tmp_path: Path) -
     )
     for backup_id in (rotten, rotten_too):
         (tmp_path / "backups" / backup_id / "database.sqlite.zst.0001").write_bytes(b"y")
-    done = await prune(settings)
+    done = await prune(settings, instance="mine")
     assert done.kept == {newest: ["newest"], good: ["newest verified"]}
     (tmp_path / "backups" / good / "database.sqlite.zst.0001").write_bytes(b"y")
-    done = await prune(settings)
+    done = await prune(settings, instance="mine")
     assert done.removed == []
     assert store.ids() == [newest, good]
 
@@ -176,6 +178,32 @@ async def test_the_backup_made_just_now_stays_whatever_the_clocks_say(tmp_path: 
     store = open_store(settings)
     made = put(store, _START, passed=True)
     ahead = [put(store, _START + timedelta(days=days), passed=True) for days in (400, 401, 402)]
-    done = await prune(settings, trusted=made)
+    done = await prune(settings, instance="mine", trusted=made)
     assert done.removed == ahead[:1]
     assert done.kept[made] == ["made just now"]
+
+
+async def test_backups_of_other_instances_neither_count_nor_go(tmp_path: Path) -> None:
+    settings = Settings(
+        data_dir=tmp_path, backup_keep_newest=1, backup_keep_daily=0, backup_keep_weekly=0, backup_keep_monthly=0
+    )
+    store = open_store(settings)
+    hours = (_START + timedelta(hours=number) for number in range(100))
+    unnamed = [put(store, next(hours)) for _ in range(2)]
+    mine = [put(store, next(hours), instance="mine", passed=True) for _ in range(2)]
+    theirs = [put(store, next(hours), instance="theirs", passed=True) for _ in range(3)]
+    damaged = put(store, next(hours), instance="theirs")
+    text = store.read_small(damaged, "manifest.json") or b""
+    store.write_small(damaged, "manifest.json", text.replace(b"sqlite", b"oracle"))
+    # Who is no instance at all removes only what is nobody's.
+    planned = await prune(settings, instance=None, dry_run=True)
+    assert planned.removed == unnamed[:1]
+    done = await prune(settings, instance="mine")
+    assert done.removed == sorted([*unnamed, mine[0]])
+    others = {each: ["of another instance (theirs)"] for each in [*theirs, damaged]}
+    assert done.kept == {mine[1]: ["newest", "newest verified"]} | others
+    assert (await prune(settings, instance="mine")).removed == []
+    done = await prune(settings, instance="theirs")
+    assert done.removed == theirs[:2]
+    assert done.kept[damaged] == ["its manifest cannot be used: look at it, then remove it by hand"]
+    assert store.ids() == sorted([mine[1], theirs[2], damaged], reverse=True)

@@ -23,6 +23,7 @@ UPGRADES: dict[str, Step | None] = {
     "0016": None,
     "0017": None,
     "0018": None,
+    "0019": None,
 }
 
 

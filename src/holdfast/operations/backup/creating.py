@@ -16,6 +16,7 @@ from holdfast.db import runs
 from holdfast.db.address import parse_address
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.filling import find_unfinished
+from holdfast.db.instance_id import find_instance_id
 from holdfast.db.lifecycle.bundle import in_thread
 from holdfast.db.lifecycle.bundle_file import manifest_text
 from holdfast.db.migrate import SchemaStatus, schema_status
@@ -23,8 +24,13 @@ from holdfast.operations.backup.bundles import Bundle, named_bundles, store_bund
 from holdfast.operations.backup.encryption import parsed_recipients, recipients_in
 from holdfast.operations.backup.engines.base import OpenDump
 from holdfast.operations.backup.engines.choosing import engine_of
-from holdfast.operations.backup.errors import BackupFailedError, BackupRefusedError, SchemaChangedError
-from holdfast.operations.backup.reading import find_verification, read_manifest
+from holdfast.operations.backup.errors import (
+    BackupFailedError,
+    BackupRefusedError,
+    NoSuchBackupError,
+    SchemaChangedError,
+)
+from holdfast.operations.backup.reading import find_verification, is_own, read_manifest
 from holdfast.operations.backup.running import Progress, entered, no_progress, stoppable
 from holdfast.operations.backup.stores.base import Store, Upload
 from holdfast.operations.backup.stores.opening import open_store
@@ -52,7 +58,6 @@ async def create_backup(
     database: Database, settings: Settings, *, progress: Progress = no_progress, clock: Clock = utc_now
 ) -> Manifest:
     """Back up the database of the settings, while others write; its manifest once it is whole in the store."""
-    making = _Making(database, settings, progress, clock)
     status = await schema_status(parse_address(settings.resolved_database_url))
     if status.current is None:
         raise BackupFailedError("the database is empty: there is nothing to back up")
@@ -61,6 +66,8 @@ async def create_backup(
             raise BackupFailedError(
                 "an import into the database goes on, or was broken off: wait for it, or run it again"
             )
+        instance = await find_instance_id(tx)
+    making = _Making(database, settings, instance, progress, clock)
     await in_thread(making.store.remove_leftovers)
     async with entered(workspace(work_folder(settings))) as folder:
         return await making.run(status, folder)
@@ -74,9 +81,12 @@ def work_folder(settings: Settings) -> Path:
 class _Making:
     """A backup while it is made."""
 
-    def __init__(self, database: Database, settings: Settings, progress: Progress, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, instance: str | None, progress: Progress, clock: Clock
+    ) -> None:
         self._database = database
         self._settings = settings
+        self._instance = instance
         self._progress = progress
         self._clock = clock
         self._engine = engine_of(database.dialect_name)
@@ -89,7 +99,7 @@ class _Making:
     async def run(self, status: SchemaStatus, folder: Path) -> Manifest:
         made_at = self._clock()
         sentinel = await self._write_sentinel(status)
-        earlier = await in_thread(_earlier, self.store)
+        earlier = await in_thread(_earlier, self.store, self._instance)
         async with entered(self.store.upload(self.backup_id)) as upload:
             before = await schema_fingerprint(self._database)
             facts, bundles = await self._dump(upload, status, folder)
@@ -100,6 +110,7 @@ class _Making:
                 format=FORMAT,
                 version=VERSION,
                 id=self.backup_id,
+                instance=self._instance or msgspec.UNSET,
                 previous=None if earlier is None else earlier.id,
                 made_at=made_at,
                 finished_at=self._clock(),
@@ -219,12 +230,14 @@ class _Making:
         return stored, missing, damaged
 
 
-def _earlier(store: Store) -> Manifest | None:
-    """The newest backup from which bundles may be taken over: one that was found damaged is left out."""
+def _earlier(store: Store, instance: str | None) -> Manifest | None:
+    """The newest own backup, from which bundles may be taken over: one that was found damaged is left out."""
     for backup_id in store.ids():
         try:
             manifest = read_manifest(store, backup_id)
-        except BackupRefusedError:
+        except (BackupRefusedError, NoSuchBackupError):
+            continue
+        if not is_own(manifest.owner, instance):
             continue
         verification = find_verification(store, backup_id)
         sizes = store.sizes(backup_id)

@@ -21,7 +21,7 @@ async def back_up(database: Database, settings: Settings, clock: Clock = utc_now
     started = time.monotonic()
     manifest = await create_backup(database, settings, clock=clock)
     verification = await verify_backup(settings, manifest.id, clock=clock)
-    pruned = await prune(settings, trusted=manifest.id)
+    pruned = await prune(settings, instance=manifest.owner, trusted=manifest.id)
     return detail_of(manifest, verification, time.monotonic() - started) | {"removed": pruned.removed}
 
 

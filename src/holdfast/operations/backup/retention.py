@@ -6,10 +6,11 @@ from datetime import datetime
 import msgspec
 
 from holdfast.db.lifecycle.bundle import in_thread
-from holdfast.operations.backup.errors import BackupRefusedError
-from holdfast.operations.backup.reading import find_verification, read_manifest
+from holdfast.operations.backup.errors import BackupRefusedError, NoSuchBackupError
+from holdfast.operations.backup.reading import find_verification, is_own, owner_of, read_manifest
 from holdfast.operations.backup.stores.base import Store
 from holdfast.operations.backup.stores.opening import open_store
+from holdfast.operations.backup.types import SHORT_ID, Manifest
 from holdfast.operations.backup.verifying import verify_backup
 from holdfast.settings import Settings
 
@@ -86,16 +87,19 @@ def kept_backups(backups: Sequence[Aged], keep: Keep) -> dict[str, list[str]]:
     return reasons
 
 
-async def prune(settings: Settings, *, dry_run: bool = False, trusted: str | None = None) -> Pruned:
+async def prune(
+    settings: Settings, *, instance: str | None, dry_run: bool = False, trusted: str | None = None
+) -> Pruned:
     """Remove the backups that the settings do not keep, and what broken-off ones left behind.
 
+    Those of other instances than this neither count nor go; where it is None, all that name one are others'.
     Before any goes, the newest that was verified is checked again, unless it is `trusted`: one that was made and
     checked just now, and stays whatever the clocks say. Where none is whole any more, nothing goes.
     """
     store = open_store(settings)
     was_rotten = False
     while True:
-        planned = await in_thread(_plan, store, keep_of(settings), trusted)
+        planned = await in_thread(_plan, store, keep_of(settings), instance, trusted)
         verified = next((each for each, reasons in planned.kept.items() if _RELIED_ON in reasons), None)
         if dry_run:
             return planned
@@ -115,13 +119,20 @@ async def prune(settings: Settings, *, dry_run: bool = False, trusted: str | Non
     return await in_thread(_remove, store, planned)
 
 
-def _plan(store: Store, keep: Keep, trusted: str | None) -> Pruned:
+def _plan(store: Store, keep: Keep, instance: str | None, trusted: str | None) -> Pruned:
     backups: list[Aged] = []
     unknown: dict[str, list[str]] = {}
     for backup_id in store.ids():
         try:
-            manifest = read_manifest(store, backup_id)
-        except BackupRefusedError:
+            manifest = _find_usable(store, backup_id)
+        except NoSuchBackupError:
+            # Another instance let it go just now.
+            continue
+        owner = owner_of(store, backup_id) if manifest is None else manifest.owner
+        if owner is not None and not is_own(owner, instance):
+            unknown[backup_id] = [f"of another instance ({owner[:SHORT_ID]})"]
+            continue
+        if manifest is None:
             unknown[backup_id] = ["its manifest cannot be used: look at it, then remove it by hand"]
             continue
         verification = find_verification(store, backup_id)
@@ -132,6 +143,13 @@ def _plan(store: Store, keep: Keep, trusted: str | None) -> Pruned:
         kept.setdefault(trusted, ["made just now"])
     removed = sorted(each.id for each in backups if each.id not in kept)
     return Pruned(removed=removed, kept=kept | unknown, leftovers=0, dry_run=True)
+
+
+def _find_usable(store: Store, backup_id: str) -> Manifest | None:
+    try:
+        return read_manifest(store, backup_id)
+    except BackupRefusedError:
+        return None
 
 
 def _nothing_of(planned: Pruned) -> Pruned:

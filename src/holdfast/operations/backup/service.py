@@ -7,6 +7,7 @@ from holdfast.core.clock import Clock, utc_now
 from holdfast.core.errors import ConflictError, ForbiddenError
 from holdfast.db import jobs
 from holdfast.db.engines.base import Transaction
+from holdfast.db.instance_id import find_instance_id
 from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
 from holdfast.operations.backup.types import ASKED_RUN, BackupSummary
@@ -44,6 +45,12 @@ async def require_reader(tx: Transaction, actor: Actor) -> None:
     """Refuse whoever is no super administrator."""
     if not actor.is_super_admin:
         raise BackupsForbiddenError
+
+
+async def read_instance(tx: Transaction, actor: Actor) -> str | None:
+    """As which instance the list is read; refuses whoever is no super administrator."""
+    await require_reader(tx, actor)
+    return await find_instance_id(tx)
 
 
 async def request_backup(tx: Transaction, actor: Actor, clock: Clock = utc_now) -> BackupAsked:

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from holdfast.core.clock import Clock, utc_now
+from holdfast.db.instance_id import InstanceId
 from holdfast.db.lifecycle.bundle_file import manifest_text
 from holdfast.operations.backup.errors import BackupRefusedError
 from holdfast.operations.checksums import TableChecksum
@@ -19,6 +20,8 @@ VERIFICATION = "verification.json"
 # The name of a backup's run, in a job's hands or an operator's; the job that a person asks for has the other.
 RUN = "operations.backup"
 ASKED_RUN = "operations.backup_now"
+# So many signs of an instance's id tell it from others.
+SHORT_ID = 8
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}\.[0-9]{3}Z-[a-z0-9]{6}\Z")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 _FILE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,120}\Z")
@@ -68,6 +71,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     format: str
     version: int
     id: str
+    # Which instance it is of. Left out by releases before, and where the database has no id yet.
+    instance: InstanceId | msgspec.UnsetType = msgspec.UNSET
     previous: str | None
     made_at: datetime
     finished_at: datetime
@@ -87,6 +92,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     bundles_damaged: list[str] | msgspec.UnsetType = msgspec.UNSET
     recipients: list[str]
     files: list[StoredFile]
+
+    @property
+    def owner(self) -> str | None:
+        """The instance that it is of; None where it does not say."""
+        return self.instance or None
 
     @property
     def database(self) -> StoredFile:
@@ -124,9 +134,14 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class BackupSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the list. `problem` says why the manifest cannot be used, where that is so."""
+    """A line of the list. `problem` says why the manifest cannot be used, where that is so.
+
+    `instance` is the one that it names, and `is_own` whether that is the one that asks; null where nobody knows.
+    """
 
     id: str
+    instance: str | None = None
+    is_own: bool | None = None
     made_at: datetime | None = None
     dialect: str | None = None
     schema_revision: str | None = None

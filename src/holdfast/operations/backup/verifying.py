@@ -12,7 +12,7 @@ from holdfast.db.lifecycle.bundle import in_thread
 from holdfast.operations.backup.creating import work_folder
 from holdfast.operations.backup.encryption import identity_path, load_identities
 from holdfast.operations.backup.engines.choosing import engine_of
-from holdfast.operations.backup.errors import BackupRefusedError
+from holdfast.operations.backup.errors import BackupRefusedError, NoSuchBackupError
 from holdfast.operations.backup.reading import read_manifest, record_verification
 from holdfast.operations.backup.running import Progress, entered, no_progress, stoppable
 from holdfast.operations.backup.stores.base import Store
@@ -165,7 +165,7 @@ def _with_owner(store: Store, backup_id: str, error: BackupRefusedError) -> Back
             continue
         try:
             manifest = read_manifest(store, other)
-        except BackupRefusedError:
+        except (BackupRefusedError, NoSuchBackupError):
             continue
         for part in (part for file in manifest.files for part in file.parts):
             if part.sha256 == found:

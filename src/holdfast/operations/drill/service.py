@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from holdfast.db import runs
 from holdfast.db.address import DatabaseAddress, parse_address
 from holdfast.db.engines.base import Database
 from holdfast.db.filling import find_unfinished
+from holdfast.db.instance_id import find_instance_id
 from holdfast.db.lifecycle.bundle import in_thread
 from holdfast.db.migrate import on_database, schema_status
 from holdfast.db.migrations.files import known_revisions
@@ -24,7 +26,7 @@ from holdfast.features.audit import service as audit
 from holdfast.features.audit.types import Action
 from holdfast.features.deletions.system_actor import get_system_actor
 from holdfast.operations.backup.creating import SENTINEL_RUN
-from holdfast.operations.backup.reading import NEWEST, read_manifest, resolve_id
+from holdfast.operations.backup.reading import NEWEST, is_own, read_manifest, resolve_id
 from holdfast.operations.backup.restoring import RESTORE_RUN, restore_backup
 from holdfast.operations.backup.stores.opening import open_store
 from holdfast.operations.backup.types import Manifest
@@ -115,7 +117,10 @@ async def _require_instance(address: DatabaseAddress) -> None:
 
 async def run_drill_as_job(database: Database, settings: Settings, clock: Clock) -> DrillReport:
     """As `run_drill`, for a worker, which records runs itself. NoSuchBackupError: there is nothing to prove yet."""
-    await in_thread(resolve_id, open_store(settings), NEWEST)
+    async with database.read() as tx:
+        instance = await find_instance_id(tx)
+    store = await in_thread(open_store, settings)
+    await in_thread(partial(resolve_id, store, NEWEST, instance=instance))
     report = await _Drill(database, settings, lambda step, done, total: None, clock).run(NEWEST, None)
     await _record_entry(database, report)
     if not report.passed:
@@ -157,7 +162,9 @@ class _Drill:
     async def _find_backup(self, named: str) -> Manifest:
         async with self._in_step("backup"):
             store = open_store(self._settings)
-            backup_id = await in_thread(resolve_id, store, named)
+            async with self._database.read() as tx:
+                instance = await find_instance_id(tx)
+            backup_id = await in_thread(partial(resolve_id, store, named, instance=instance))
             self._tell(backup_id=backup_id)
             manifest = await in_thread(read_manifest, store, backup_id)
         self._tell(
@@ -167,6 +174,8 @@ class _Drill:
             bundles=len(manifest.bundles),
         )
         self._step = "backup"
+        if not is_own(manifest.owner, instance):
+            self._doubt(f"backup {manifest.id} is of another instance: it proves nothing of what this one could lose")
         head = known_revisions()[-1]
         if manifest.schema_revision != head:
             self._doubt(

@@ -15,6 +15,7 @@ from holdfast.core.clock import Clock, utc_now
 from holdfast.core.errors import ConflictError
 from holdfast.db.address import parse_address
 from holdfast.db.engines.base import Database, Transaction
+from holdfast.db.instance_id import find_instance_id
 from holdfast.db.lifecycle.bundle import in_thread
 from holdfast.db.lifecycle.bundle_file import BundleWriter, FileEntry, manifest_text
 from holdfast.db.migrate import check_schema
@@ -96,6 +97,7 @@ async def _write(
             dialect=database.dialect_name,
             files=facts.files,
             format=FORMAT,
+            instance=facts.instance or msgspec.UNSET,
             made_at=made_at,
             made_by=__version__,
             numbers=facts.numbers,
@@ -111,6 +113,7 @@ class _Facts(msgspec.Struct, frozen=True):
     """What the snapshot gave."""
 
     files: dict[str, FileEntry]
+    instance: str | None
     numbers: dict[str, int]
     schema_revision: str
 
@@ -132,6 +135,7 @@ async def _write_tables(tx: Transaction, writer: BundleWriter, progress: Progres
     ((revision,),) = await tx.fetch_text("SELECT version_num FROM alembic_version")
     return _Facts(
         files={f"{name}.jsonl": writer.files.get(f"{name}.jsonl", _EMPTY) for name in counts},
+        instance=await find_instance_id(tx),
         numbers={table.name: await last_number_given(tx, table) for table in numbered},
         schema_revision=str(revision),
     )

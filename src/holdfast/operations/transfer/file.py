@@ -14,6 +14,7 @@ from typing import IO
 
 import msgspec
 
+from holdfast.db.instance_id import InstanceId
 from holdfast.db.lifecycle.bundle_file import (
     MANIFEST,
     BundleRefusedError,
@@ -57,7 +58,8 @@ class InstanceManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     `files` has an entry for every table, those without rows too. `bundles` are by their paths in the folder of bundles;
     `bundles_left_out` says of each that the rows name and that is not here, why. `numbers` are the greatest numbers
-    that the database gave to rows of a table, removed ones too.
+    that the database gave to rows of a table, removed ones too. `instance` is what the database says it is; exports of
+    releases before leave it out.
     """
 
     digest: str = ""
@@ -66,6 +68,7 @@ class InstanceManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     dialect: str
     files: dict[str, FileEntry]
     format: str
+    instance: InstanceId | msgspec.UnsetType = msgspec.UNSET
     made_at: datetime
     made_by: str
     numbers: dict[str, int]

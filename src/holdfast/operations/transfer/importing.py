@@ -16,6 +16,7 @@ from holdfast.core.errors import ConflictError, HoldfastError
 from holdfast.db.address import DatabaseAddress, parse_address
 from holdfast.db.engines.base import Database
 from holdfast.db.filling import MarkLostError, Unfinished, beat, begin_filling, end_filling, find_unfinished, take_over
+from holdfast.db.instance_id import set_instance_id
 from holdfast.db.lifecycle.bundle import in_thread
 from holdfast.db.lifecycle.upgrades import steps_between
 from holdfast.db.migrate import SchemaStatus, check_schema, downgrade, migrate, schema_status
@@ -101,6 +102,7 @@ async def import_instance(
                 await _require_equal(database, expected, lambda share: progress(_FILLED + (1 - _FILLED) * share))
                 bundles = await in_thread(put_bundles, reader, folder)
                 renamed = await rename_bundles(database, reader, folder)
+                await _go_on_as_instance(database, reader)
             await end_filling(database, owner)
         except MarkLostError as error:
             raise _taken_over() from error
@@ -121,6 +123,13 @@ async def import_instance(
         renamed=renamed,
         was_unfinished=was_unfinished,
     )
+
+
+async def _go_on_as_instance(database: Database, reader: InstanceReader) -> None:
+    """Become the instance that was exported, so that its backups are this database's; an older export names none."""
+    if reader.manifest.instance is not msgspec.UNSET:
+        async with database.write() as tx:
+            await set_instance_id(tx, reader.manifest.instance)
 
 
 def _check_file(path: Path, progress: Progress) -> InstanceReader:
