@@ -25,6 +25,7 @@ from holdfast.operations.backup.running import Progress as OnProgress
 from holdfast.operations.backup.stores.base import Store
 from holdfast.operations.backup.stores.opening import open_store
 from holdfast.operations.backup.types import SHORT_ID, BackupSummary, Manifest
+from holdfast.operations.doctor.orphan_files import FOLDER
 from holdfast.settings import Settings, load_settings
 
 Result = TypeVar("Result")
@@ -304,9 +305,12 @@ def _line(summary: BackupSummary) -> dict[str, Any]:
 
 def _note_missing(manifest: Manifest) -> None:
     for name in manifest.bundles_missing:
+        if name.startswith(f"{FOLDER}/"):
+            terminal.print_note(f"The bundle {name} went while the backup was made, and is not in it.")
+            continue
         terminal.print_note(f"The bundle {name}, which a row names, is nowhere: `holdfast doctor` tells more.")
     for name in manifest.bundles_damaged or ():
-        terminal.print_note(f"The bundle {name} is not what its row says, and was backed up as it is: it is damaged.")
+        terminal.print_note(f"The bundle {name} is not what it should be, and was backed up as it is: it is damaged.")
 
 
 def _checked(*, contents: bool) -> str:

@@ -1,4 +1,4 @@
-"""The recovery bundles and archives that the rows name: they may be the only copy of what was purged."""
+"""The recovery bundles and archives that the rows name, and the doctor's: they may be the only copy of what is gone."""
 
 import hashlib
 from pathlib import Path, PurePosixPath
@@ -7,22 +7,33 @@ import msgspec
 import structlog
 
 from holdfast.db.engines.base import Transaction
+from holdfast.db.lifecycle.bundle_file import BundleRefusedError, hash_of, open_bundle
 from holdfast.operations.backup.errors import BackupRefusedError
 from holdfast.operations.backup.queries import MOVE_BUNDLE, NAMED_BUNDLES
 from holdfast.operations.backup.stores.base import Store, Upload
 from holdfast.operations.backup.streams import OnBytes, Stop, check_stored, store_file
 from holdfast.operations.backup.types import Manifest, StoredFile
+from holdfast.operations.doctor.orphan_files import list_orphan_files
 
 _BLOCK = 1024 * 1024
 _log = structlog.get_logger("holdfast.backup")
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """A file to take along. `place` is its path below the folder of bundles, or all of it where it is elsewhere."""
+    """A file to take along. `place` is its path below the folder of bundles, or all of it where it is elsewhere.
+
+    `sha256` is what it should have. Where no row says that, it is what the file has, and `is_whole` whether that is
+    right by the file's own manifest.
+    """
 
     path: Path
     place: str
     sha256: str | None
+    is_whole: bool = True
+
+    def is_damaged(self, stored: StoredFile) -> bool:
+        """Whether what was stored is not what it should be."""
+        return self.sha256 is not None and (stored.sha256 == self.sha256) != self.is_whole
 
 
 async def named_bundles(tx: Transaction, folder: Path) -> list[Bundle]:
@@ -34,6 +45,22 @@ async def named_bundles(tx: Transaction, folder: Path) -> list[Bundle]:
             place = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.as_posix()
             found.setdefault(row.path, Bundle(path, place, row.sha256))
     return [found[name] for name in sorted(found)]
+
+
+def orphan_bundles(folder: Path) -> list[Bundle]:
+    """The files of the doctor's cure of orphans, which no row names. Blocks."""
+    return [_orphan_bundle(path, path.relative_to(folder).as_posix()) for path in list_orphan_files(folder)]
+
+
+def _orphan_bundle(path: Path, place: str) -> Bundle:
+    try:
+        return Bundle(path, place, open_bundle(path).sha256)
+    except BundleRefusedError:
+        pass
+    try:
+        return Bundle(path, place, hash_of(path), is_whole=False)
+    except FileNotFoundError:
+        return Bundle(path, place, None)
 
 
 def store_bundle(
@@ -58,6 +85,8 @@ def store_bundle(
             _log.warning("backup_bundle_not_taken_over", bundle=bundle.place, backup=earlier.id, reason=str(error))
         else:
             on_bytes(known.size)
+            if not bundle.is_whole:
+                _log.warning("backup_has_whole_copy_of_damaged_bundle", bundle=str(bundle.path), backup=earlier.id)
             return msgspec.structs.replace(known, path=bundle.place)
     try:
         with bundle.path.open("rb") as stream:
@@ -78,11 +107,13 @@ def store_bundle(
 
 
 def _find(earlier: Manifest, bundle: Bundle, keys: list[str]) -> StoredFile | None:
-    """The same bytes, for the same readers."""
+    """The same bytes, for the same readers; for a file that is damaged by now, the whole one."""
     if bundle.sha256 is None or sorted(keys) != sorted(earlier.recipients):
         return None
-    same = (each for each in earlier.bundles if each.sha256 == bundle.sha256 and each.path == bundle.place)
-    return next(same, None)
+    was_damaged = bundle.place in (earlier.bundles_damaged or ())
+    is_sought = not bundle.is_whole and not was_damaged
+    same = (each for each in earlier.bundles if each.path == bundle.place)
+    return next((each for each in same if is_sought or each.sha256 == bundle.sha256), None)
 
 
 def target_of(file: StoredFile, folder: Path) -> Path:

@@ -20,7 +20,7 @@ from holdfast.db.instance_id import find_instance_id
 from holdfast.db.lifecycle.bundle import in_thread
 from holdfast.db.lifecycle.bundle_file import manifest_text
 from holdfast.db.migrate import SchemaStatus, schema_status
-from holdfast.operations.backup.bundles import Bundle, named_bundles, store_bundle
+from holdfast.operations.backup.bundles import Bundle, named_bundles, orphan_bundles, store_bundle
 from holdfast.operations.backup.encryption import parsed_recipients, recipients_in
 from holdfast.operations.backup.engines.base import OpenDump
 from holdfast.operations.backup.engines.choosing import engine_of
@@ -105,6 +105,7 @@ class _Making:
             facts, bundles = await self._dump(upload, status, folder)
             if await schema_fingerprint(self._database) != before:
                 raise SchemaChangedError("a migration changed the schema beside the backup: run it again afterwards")
+            bundles += await in_thread(orphan_bundles, self._settings.resolved_bundle_dir)
             stored, missing, damaged = await self._store_bundles(upload, bundles, earlier)
             manifest = Manifest(
                 format=FORMAT,
@@ -199,7 +200,7 @@ class _Making:
     async def _store_bundles(
         self, upload: Upload, bundles: list[Bundle], earlier: Manifest | None
     ) -> tuple[list[StoredFile], list[str], list[str]]:
-        """The stored ones, and the places of those that are nowhere and of those that are not what their row says."""
+        """The stored ones, and the places of those that are nowhere and of those that are damaged."""
         stored: list[StoredFile] = []
         missing: list[str] = []
         damaged: list[str] = []
@@ -224,7 +225,7 @@ class _Making:
                 missing.append(bundle.place)
                 continue
             stored.append(file)
-            if bundle.sha256 is not None and file.sha256 != bundle.sha256:
+            if bundle.is_damaged(file):
                 _log.warning("backup_of_damaged_bundle", bundle=str(bundle.path))
                 damaged.append(bundle.place)
         return stored, missing, damaged

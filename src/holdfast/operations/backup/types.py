@@ -88,7 +88,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tables: dict[str, TableChecksum]
     bundle_dir: str
     bundles_missing: list[str]
-    # Their bytes are not those that their row names. Left out where there are none, as older manifests have it.
+    # Their bytes are not those that their row, or their own manifest, names. Left out where there are none, as older
+    # manifests have it.
     bundles_damaged: list[str] | msgspec.UnsetType = msgspec.UNSET
     recipients: list[str]
     files: list[StoredFile]

@@ -17,7 +17,6 @@ from holdfast.db.engines.base import Transaction
 from holdfast.db.lifecycle.bundle import Pointer, in_thread, pages_of
 from holdfast.db.lifecycle.bundle_file import (
     POINTERS_FILE,
-    SUFFIX,
     BundleReader,
     BundleWriter,
     LinesWriter,
@@ -31,10 +30,10 @@ from holdfast.db.retries import with_retries
 from holdfast.operations.doctor import orphan_queries as queries
 from holdfast.operations.doctor.audited import record
 from holdfast.operations.doctor.deletion_counts import settle_counts
+from holdfast.operations.doctor.orphan_files import orphan_file
 from holdfast.operations.doctor.rows import ROWS_AT_ONCE
 from holdfast.operations.doctor.types import Change, Subject
 
-FOLDER = "doctor"
 _PAUSE_SECONDS = 0.005
 
 
@@ -78,14 +77,14 @@ class RemoveOrphans:
 
 async def _write_file(subject: Subject) -> BundleReader | None:
     """The verified file with all that goes and all that is emptied; None where that is nothing."""
-    folder = subject.settings.resolved_bundle_dir / FOLDER
+    file_id = new_long_id()
+    path = orphan_file(subject.settings.resolved_bundle_dir, file_id)
+    folder = path.parent
     if not subject.settings.bundle_dir:
         await asyncio.to_thread(partial(folder.mkdir, parents=True, exist_ok=True))
     else:
         # A folder that was named may be a disk that is not mounted: only what is below it is made here.
         await asyncio.to_thread(partial(folder.mkdir, exist_ok=True))
-    file_id = new_long_id()
-    path = folder / f"orphans-{file_id}{SUFFIX}"
     with BundleWriter(path) as writer:
         async with subject.database.snapshot() as tx:
             written = await _write_all(tx, writer)

@@ -1,4 +1,4 @@
-"""The recovery bundles and audit archives of an instance: files beside the database, which its rows name."""
+"""The recovery bundles and audit archives of an instance: files beside the database, most of which its rows name."""
 
 import os
 import secrets
@@ -8,10 +8,11 @@ import msgspec
 
 from holdfast.core.errors import ConflictError
 from holdfast.db.engines.base import Database, Transaction
-from holdfast.db.lifecycle.bundle_file import hash_of, sync_folder
+from holdfast.db.lifecycle.bundle_file import BundleRefusedError, hash_of, open_bundle, sync_folder
 from holdfast.features.deletions.leftover_bundles import PREPARED
+from holdfast.operations.doctor.orphan_files import list_orphan_files
 from holdfast.operations.transfer import queries
-from holdfast.operations.transfer.file import InstanceReader
+from holdfast.operations.transfer.file import InstanceReader, can_hold
 
 _MODE = 0o600
 
@@ -29,12 +30,16 @@ class BundleTwiceError(ConflictError):
 
 
 class BundleSource(msgspec.Struct, frozen=True):
-    """A file that a row names: its path within the folder of bundles, where it may be, and the SHA-256 of the row."""
+    """A file that a row names: its path within the folder of bundles, where it may be, and the SHA-256 of the row.
+
+    One of the doctor's (`is_named` is false) is named by none.
+    """
 
     name: str
     recorded: Path
     in_folder: Path
     sha256: str | None
+    is_named: bool = True
 
     @property
     def path(self) -> Path:
@@ -56,6 +61,28 @@ async def named_bundles(tx: Transaction, folder: Path) -> list[BundleSource]:
                     " folder and in the row's bundle_path"
                 )
     return list(found.values())
+
+
+def orphan_bundles(folder: Path) -> list[BundleSource]:
+    """The files of the doctor's cure of orphans, which no row names. Blocks."""
+    return [
+        BundleSource(path.relative_to(folder).as_posix(), path, path, None, is_named=False)
+        for path in list_orphan_files(folder)
+    ]
+
+
+def wrong_with(source: BundleSource, sha256: str) -> str | None:
+    """Why a file that has this SHA-256 now is not to be exported; None where it is. Blocks."""
+    if source.is_named:
+        is_another = source.sha256 is not None and sha256 != source.sha256
+        return f"{source.path} is not the file whose SHA-256 the row holds" if is_another else None
+    if not can_hold(source.name):
+        return f"{source.path} has a name of other signs than letters, digits, hyphens and underscores: rename it"
+    try:
+        is_changing = open_bundle(source.path).sha256 != sha256
+    except BundleRefusedError as error:
+        return error.message
+    return f"{source.path} was changed just now" if is_changing else None
 
 
 def put_bundles(reader: InstanceReader, folder: Path) -> int:

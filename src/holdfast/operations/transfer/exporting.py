@@ -23,7 +23,7 @@ from holdfast.db.numbering import last_number_given
 from holdfast.db.open import open_database
 from holdfast.db.tables import metadata
 from holdfast.operations.table_rows import count_all, lines_of
-from holdfast.operations.transfer.bundles import BundleSource, named_bundles
+from holdfast.operations.transfer.bundles import BundleSource, named_bundles, orphan_bundles, wrong_with
 from holdfast.operations.transfer.file import BUNDLES, FORMAT, VERSION, BundleEntry, InstanceManifest, open_export
 from holdfast.settings import Settings
 
@@ -90,6 +90,7 @@ async def _write(
             facts = await _write_tables(tx, writer, progress)
             found = await named_bundles(tx, settings.resolved_bundle_dir)
             made_at = clock()
+        found += await in_thread(orphan_bundles, settings.resolved_bundle_dir)
         bundles, left_out = await in_thread(_add_bundles, writer, found)
         manifest = InstanceManifest(
             bundles=bundles,
@@ -148,8 +149,8 @@ def _add_bundles(writer: BundleWriter, found: list[BundleSource]) -> tuple[dict[
         try:
             with source.path.open("rb") as stream:
                 entry = _entry_of(stream)
-                if source.sha256 is not None and entry.sha256 != source.sha256:
-                    left_out[source.name] = f"{source.path} is not the file whose SHA-256 the row holds"
+                if reason := wrong_with(source, entry.sha256):
+                    left_out[source.name] = reason
                     continue
                 stream.seek(0)
                 writer.copy_in(BUNDLES + source.name, stream)

@@ -34,10 +34,15 @@ _LARGEST_MANIFEST = 256 * 1024 * 1024
 _BLOCK = 1024 * 1024
 _TABLE_FILE = re.compile(r"[a-z_]+\.jsonl\Z")
 # What a folder of bundles holds; no other path can come out of a file.
-_BUNDLE_FILE = re.compile(r"bundles/(prepared/)?[A-Za-z0-9_-]+\.bundle\.zip\Z")
+_BUNDLE_FILE = re.compile(r"bundles/(prepared/|doctor/)?[A-Za-z0-9_-]+\.bundle\.zip\Z")
 
 # Called with how many bytes more were read.
 Read = Callable[[int], None]
+
+
+def can_hold(name: str) -> bool:
+    """Whether an export may hold a bundle of this name."""
+    return _BUNDLE_FILE.match(BUNDLES + name) is not None
 
 
 class ExportRefusedError(BundleRefusedError):
@@ -57,7 +62,7 @@ class InstanceManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """What the export holds and where it comes from. `digest` is the SHA-256 of the manifest with an empty digest.
 
     `files` has an entry for every table, those without rows too. `bundles` are by their paths in the folder of bundles;
-    `bundles_left_out` says of each that the rows name and that is not here, why. `numbers` are the greatest numbers
+    `bundles_left_out` says of each that ought to be here and is not, why. `numbers` are the greatest numbers
     that the database gave to rows of a table, removed ones too. `instance` is what the database says it is; exports of
     releases before leave it out.
     """
@@ -150,7 +155,7 @@ def _read_manifest(archive: zipfile.ZipFile) -> InstanceManifest:
         raise ExportRefusedError(f"{MANIFEST} of {archive.filename} was changed: its digest is not that of its text")
     if unknown := [name for name in manifest.files if not _TABLE_FILE.match(name)]:
         raise ExportRefusedError(f"{archive.filename} holds a file with an impossible name: {unknown[0]!r}")
-    if unknown := [name for name in manifest.bundles if not _BUNDLE_FILE.match(BUNDLES + name)]:
+    if unknown := [name for name in manifest.bundles if not can_hold(name)]:
         raise ExportRefusedError(f"{archive.filename} holds a bundle with an impossible name: {unknown[0]!r}")
     expected = [name for name, entry in manifest.files.items() if entry.rows]
     expected += [BUNDLES + name for name in manifest.bundles]
