@@ -21,6 +21,12 @@ class BackupFailedError(HoldfastError):
     code = "backup_failed"
 
 
+class ProgramKilledError(BackupFailedError):
+    """A signal ended a program of the database: that says nothing about what the program read."""
+
+    code = "backup_program_killed"
+
+
 class SchemaChangedError(ConflictError):
     """A migration ran beside the backup."""
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -13,7 +14,7 @@ from typing import IO
 
 import msgspec
 
-from holdfast.operations.backup.errors import BackupFailedError, ProgramError
+from holdfast.operations.backup.errors import BackupFailedError, ProgramError, ProgramKilledError
 
 _VERSION = re.compile(r"(\d+)\.(\d+)(?:\.\d+)?(?=-MariaDB)|\(PostgreSQL\) (\d+)(?:\.(\d+))?")
 _VERSION_SECONDS = 20
@@ -149,12 +150,17 @@ class Running:
         return len(data)
 
     def finish(self) -> None:
-        """Wait for its end; raises BackupFailedError with its words where it failed."""
+        """Wait for its end; raises BackupFailedError with its words where it failed.
+
+        ProgramKilledError: a signal ended it.
+        """
         if self._process.stdin is not None and not self._process.stdin.closed:
             with contextlib.suppress(BrokenPipeError):
                 self._process.stdin.close()
         status = self._process.wait()
         self._listening.join(_END_SECONDS)
+        if status < 0:
+            raise ProgramKilledError(f"{self._name} was ended by {_signal_name(-status)}")
         if status != 0:
             raise BackupFailedError(f"{self._name} failed: {self.said or f'it ended with status {status}'}")
 
@@ -183,6 +189,13 @@ class Running:
         with contextlib.suppress(ValueError, OSError):
             for line in self._process.stderr:
                 self._said = (self._said + line)[-_ERROR_BYTES:]
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _clean_environment() -> dict[str, str]:

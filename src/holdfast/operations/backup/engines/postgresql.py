@@ -14,7 +14,12 @@ from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.lifecycle.bundle import in_thread
 from holdfast.operations.backup.engines.base import DumpCheck, Engine, Loading, OpenDump, TargetState
 from holdfast.operations.backup.engines.marker import inspect_server, make_room_on_server, sole_restore, take_mark_away
-from holdfast.operations.backup.errors import BackupFailedError, BackupRefusedError
+from holdfast.operations.backup.errors import (
+    BackupFailedError,
+    BackupRefusedError,
+    CheckBrokenOffError,
+    ProgramKilledError,
+)
 from holdfast.operations.backup.programs import Program, Running, find_postgresql, secret_file
 from holdfast.operations.backup.streams import OnBytes, Stop
 from holdfast.settings import Settings
@@ -201,19 +206,29 @@ class _Check(DumpCheck):
         self._running = running
 
     def write(self, data: bytes) -> int:
-        try:
+        with _judged():
             return self._running.write(data)
-        except BackupFailedError as error:
-            raise BackupRefusedError(f"pg_restore cannot read the dump: {error.message}") from error
 
     def finish(self) -> None:
-        try:
+        with _judged():
             self._running.finish()
-        except BackupFailedError as error:
-            raise BackupRefusedError(f"pg_restore cannot read the dump: {error.message}") from error
 
     def end(self) -> None:
         self._running.end()
+
+
+@contextlib.contextmanager
+def _judged() -> Iterator[None]:
+    """What the failure of pg_restore in the block says about the dump."""
+    try:
+        yield
+    except ProgramKilledError as error:
+        raise CheckBrokenOffError(
+            f"the backup could not be checked: {error.message}. Somebody ended it, or the machine has too little"
+            " memory: try again"
+        ) from error
+    except BackupFailedError as error:
+        raise BackupRefusedError(f"pg_restore cannot read the dump: {error.message}") from error
 
 
 class _Loading(Loading):
