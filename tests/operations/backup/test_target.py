@@ -6,6 +6,7 @@ import fcntl
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -156,6 +157,37 @@ async def test_of_two_restores_at_once_one_is_refused(
     (refused,) = [each for each in done if not isinstance(each, Restored)]
     assert isinstance(refused, RestoreRefusedError), refused
     assert "another restore into" in refused.message
+    await _holds_the_backup(there, backup)
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mariadb"], scope="session", indirect=True)
+async def test_a_restore_whose_lock_was_lost_is_not_declared_finished(
+    engine: str, source: Settings, backup: Manifest, new_place: NewPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = elsewhere(source, new_place(engine))
+    check = restoring._Restoring._check_and_settle
+
+    async def lose_the_lock(restore: restoring._Restoring, *arguments: Any) -> tuple[str, int]:
+        done = await check(restore, *arguments)
+        async with open_database(there).running() as database, database.read() as tx:
+            if engine == "postgresql":
+                await tx.fetch_text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND application_name = 'holdfast_restore'"
+                )
+            else:
+                name = "concat('holdfast_restore_', md5(DATABASE()))"
+                ((session,),) = await tx.fetch_text(f"SELECT IS_USED_LOCK({name})")
+                await tx.fetch_text(f"KILL {session}")
+        return done
+
+    with monkeypatch.context() as patched:
+        patched.setattr(restoring._Restoring, "_check_and_settle", lose_the_lock)
+        with pytest.raises(RestoreFailedError, match="is marked as unfinished"):
+            await restore_backup(there, backup.id)
+    with pytest.raises(SchemaDriftError, match="a restore of backup"):
+        await check_schema(parse_address(there.resolved_database_url))
+    await restore_backup(there, backup.id, replace=True)
     await _holds_the_backup(there, backup)
 
 

@@ -21,7 +21,7 @@ from holdfast.db.migrate import migrate, schema_status
 from holdfast.db.migrations.files import known_revisions
 from holdfast.db.open import open_database
 from holdfast.operations.backup.bundles import has_content, move_bundles, target_of
-from holdfast.operations.backup.engines.base import Engine, Loading, TargetState
+from holdfast.operations.backup.engines.base import Engine, Loading, StillAlone, TargetState
 from holdfast.operations.backup.engines.choosing import engine_of
 from holdfast.operations.backup.errors import RestoreFailedError, RestoreRefusedError
 from holdfast.operations.backup.reading import read_manifest
@@ -95,13 +95,20 @@ class _Restoring:
     async def run(self, *, replace: bool, upgrade: bool, identities: Path | None, bundles_to: Path | None) -> Restored:
         self._refuse_other_versions()
         engine = engine_of(self._address.dialect_name)
-        async with engine.alone(self._address):
+        async with engine.alone(self._address) as still_alone:
             return await self._run_alone(
-                engine, replace=replace, upgrade=upgrade, identities=identities, bundles_to=bundles_to
+                engine, still_alone, replace=replace, upgrade=upgrade, identities=identities, bundles_to=bundles_to
             )
 
     async def _run_alone(
-        self, engine: Engine, *, replace: bool, upgrade: bool, identities: Path | None, bundles_to: Path | None
+        self,
+        engine: Engine,
+        still_alone: StillAlone,
+        *,
+        replace: bool,
+        upgrade: bool,
+        identities: Path | None,
+        bundles_to: Path | None,
     ) -> Restored:
         started, started_at = time.monotonic(), self._clock()
         keys = await in_thread(required_keys, self._settings, self._manifest, identities)
@@ -122,6 +129,7 @@ class _Restoring:
         try:
             await self._load(engine, keys)
             compared, moved = await self._check_and_settle(engine, keys, bundles_to)
+            await still_alone()
         except RestoreFailedError:
             raise
         except Exception as error:

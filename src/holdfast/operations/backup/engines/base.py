@@ -1,6 +1,7 @@
 """The interface of an engine's dumps: open one of a moment, check one, load one into an empty database."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -60,6 +61,10 @@ class TargetState(msgspec.Struct, frozen=True):
     unfinished: str | None
 
 
+# Raises an error where another restore may have begun, because what kept it away was lost.
+StillAlone = Callable[[], Awaitable[None]]
+
+
 class Engine(ABC):
     """What backup and restore need of a database."""
 
@@ -78,7 +83,7 @@ class Engine(ABC):
         """A sink that tells whether the engine's tool can read a dump."""
 
     @abstractmethod
-    def alone(self, address: DatabaseAddress) -> AbstractAsyncContextManager[None]:
+    def alone(self, address: DatabaseAddress) -> AbstractAsyncContextManager[StillAlone]:
         """No other restore into this database in the block; raises RestoreRefusedError where one is under way."""
 
     @abstractmethod

@@ -8,7 +8,6 @@ that (it needs RELOAD) a read lock on the tables. Nothing is locked while the du
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from holdfast.db.errors import SerializationError, StatementTimeoutError
 from holdfast.db.lifecycle.bundle import in_thread
 from holdfast.db.server_connection import server_connection
 from holdfast.db.tables import metadata
-from holdfast.operations.backup.engines.base import DumpCheck, Engine, Loading, OpenDump, TargetState
+from holdfast.operations.backup.engines.base import DumpCheck, Loading, OpenDump
 from holdfast.operations.backup.engines.definers import WithoutDefiners
-from holdfast.operations.backup.engines.marker import inspect_server, make_room_on_server, sole_restore, take_mark_away
+from holdfast.operations.backup.engines.marker import ServerEngine
 from holdfast.operations.backup.errors import BackupFailedError, BackupRefusedError
 from holdfast.operations.backup.programs import Running, find_mariadb, secret_file
 from holdfast.operations.backup.streams import BLOCK, OnBytes, Stop
@@ -45,7 +44,7 @@ _COMPLETED = b"\n-- Dump completed"
 _TAIL_BYTES = 200
 
 
-class MariadbEngine(Engine):
+class MariadbEngine(ServerEngine):
     """A database of a MariaDB server."""
 
     dialect = "mariadb"
@@ -87,16 +86,6 @@ class MariadbEngine(Engine):
     def check(self, settings: Settings, folder: Path, server_version: str) -> DumpCheck:
         return _Check()
 
-    def alone(self, address: DatabaseAddress) -> AbstractAsyncContextManager[None]:
-        return sole_restore(address)
-
-    async def inspect(self, settings: Settings, address: DatabaseAddress) -> TargetState:
-        return await inspect_server(address)
-
-    async def make_room(self, address: DatabaseAddress, state: TargetState, backup_id: str) -> str | None:
-        await make_room_on_server(address, state, backup_id)
-        return None
-
     @contextlib.asynccontextmanager
     async def load(
         self, settings: Settings, address: DatabaseAddress, stop: Stop, namespace: str
@@ -115,9 +104,6 @@ class MariadbEngine(Engine):
 
     def loaded_address(self, address: DatabaseAddress) -> DatabaseAddress:
         return address
-
-    async def declare_finished(self, address: DatabaseAddress) -> None:
-        await take_mark_away(address)
 
 
 async def _host_in_use(address: DatabaseAddress) -> Host:

@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from sqlalchemy import Connection, inspect, text
 
@@ -13,8 +13,9 @@ from holdfast.db.migrations.files import newest_procedures
 from holdfast.db.tables import metadata
 from holdfast.db.tables.views import VIEWS
 from holdfast.db.unfinished import mark_finished, mark_unfinished, unfinished_backup
-from holdfast.operations.backup.engines.base import TargetState
+from holdfast.operations.backup.engines.base import Engine, StillAlone, TargetState
 from holdfast.operations.backup.errors import RestoreRefusedError
+from holdfast.settings import Settings
 
 _LOCK_NUMBER = 7_305_802_112
 _LOCK_NAME = "concat('holdfast_restore_', md5(DATABASE()))"
@@ -38,8 +39,25 @@ _SIGNATURES = (
 _VERSION = {"postgresql": "SHOW server_version", "mariadb": "SELECT version()"}
 
 
+class ServerEngine(Engine):
+    """What PostgreSQL and MariaDB have in common: a lock of the server's keeps other restores away, a table marks."""
+
+    def alone(self, address: DatabaseAddress) -> AbstractAsyncContextManager[StillAlone]:
+        return _sole_restore(address)
+
+    async def inspect(self, settings: Settings, address: DatabaseAddress) -> TargetState:
+        return await inspect_server(address)
+
+    async def make_room(self, address: DatabaseAddress, state: TargetState, backup_id: str) -> str | None:
+        await _make_room(address, state, backup_id)
+        return None
+
+    async def declare_finished(self, address: DatabaseAddress) -> None:
+        await on_database(address, mark_finished)
+
+
 @asynccontextmanager
-async def sole_restore(address: DatabaseAddress) -> AsyncIterator[None]:
+async def _sole_restore(address: DatabaseAddress) -> AsyncIterator[StillAlone]:
     """A lock of the server's, which a session holds until the block ends; a killed process lets go of it, too."""
     # Loaded here, as `holdfast.db.migrate` does: it weighs much, and a server imports this module but never restores.
     connections = importlib.import_module("holdfast.db.server_connection")
@@ -47,7 +65,12 @@ async def sole_restore(address: DatabaseAddress) -> AsyncIterator[None]:
         await opened.execution_options(isolation_level="AUTOCOMMIT")
         if not await opened.run_sync(_lock):
             raise RestoreRefusedError(f"another restore into {address.shown} is under way: wait for its end")
-        yield
+
+        async def still_alone() -> None:
+            # The session that has the lock gets it as often as it asks; one that was lost meanwhile says so.
+            await opened.run_sync(_lock)
+
+        yield still_alone
 
 
 def _lock(connection: Connection) -> bool:
@@ -79,7 +102,7 @@ def _state(connection: Connection) -> TargetState:
     )
 
 
-async def make_room_on_server(address: DatabaseAddress, state: TargetState, backup_id: str) -> None:
+async def _make_room(address: DatabaseAddress, state: TargetState, backup_id: str) -> None:
     """Mark the database and drop what is Holdfast's own there: its views, its tables, nobody else's."""
 
     def work(connection: Connection) -> None:
@@ -109,8 +132,3 @@ def _drop_procedures(connection: Connection) -> None:
             signatures = [str(signature) for (signature,) in found]
         for signature in signatures:
             connection.execute(text(f"DROP PROCEDURE IF EXISTS {signature}"))
-
-
-async def take_mark_away(address: DatabaseAddress) -> None:
-    """The last step of a restore on a server."""
-    await on_database(address, mark_finished)

@@ -5,15 +5,14 @@ Only the schema that holds Holdfast's tables is taken along: extensions and othe
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
 from holdfast.db.address import DatabaseAddress, parse_address
 from holdfast.db.engines.base import Database, Transaction
 from holdfast.db.lifecycle.bundle import in_thread
-from holdfast.operations.backup.engines.base import DumpCheck, Engine, Loading, OpenDump, TargetState
-from holdfast.operations.backup.engines.marker import inspect_server, make_room_on_server, sole_restore, take_mark_away
+from holdfast.operations.backup.engines.base import DumpCheck, Loading, OpenDump
+from holdfast.operations.backup.engines.marker import ServerEngine, inspect_server
 from holdfast.operations.backup.errors import (
     BackupFailedError,
     BackupRefusedError,
@@ -47,7 +46,7 @@ _URL_OPTIONS = {
 }
 
 
-class PostgresqlEngine(Engine):
+class PostgresqlEngine(ServerEngine):
     """A database of a PostgreSQL server."""
 
     dialect = "postgresql"
@@ -92,16 +91,6 @@ class PostgresqlEngine(Engine):
         # Without a database it writes the SQL of the whole dump, so it must read all of it.
         return _Check(Running([program.path, "--file=/dev/null"], environment={}, descriptors=(), writes=False))
 
-    def alone(self, address: DatabaseAddress) -> AbstractAsyncContextManager[None]:
-        return sole_restore(address)
-
-    async def inspect(self, settings: Settings, address: DatabaseAddress) -> TargetState:
-        return await inspect_server(address)
-
-    async def make_room(self, address: DatabaseAddress, state: TargetState, backup_id: str) -> str | None:
-        await make_room_on_server(address, state, backup_id)
-        return None
-
     @contextlib.asynccontextmanager
     async def load(
         self, settings: Settings, address: DatabaseAddress, stop: Stop, namespace: str
@@ -124,9 +113,6 @@ class PostgresqlEngine(Engine):
 
     def loaded_address(self, address: DatabaseAddress) -> DatabaseAddress:
         return address
-
-    async def declare_finished(self, address: DatabaseAddress) -> None:
-        await take_mark_away(address)
 
 
 async def _server(tx: Transaction) -> tuple[str, int, str]:

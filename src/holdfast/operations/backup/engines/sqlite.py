@@ -22,7 +22,7 @@ from holdfast.db.lifecycle.bundle import in_thread
 from holdfast.db.lifecycle.bundle_file import sync_folder
 from holdfast.db.sqlite_driver import sqlite3
 from holdfast.db.unfinished import restored_path
-from holdfast.operations.backup.engines.base import DumpCheck, Engine, Loading, OpenDump, TargetState
+from holdfast.operations.backup.engines.base import DumpCheck, Engine, Loading, OpenDump, StillAlone, TargetState
 from holdfast.operations.backup.errors import (
     BackupFailedError,
     BackupRefusedError,
@@ -76,9 +76,12 @@ class SqliteEngine(Engine):
         return _FileCheck(folder / "check.sqlite")
 
     @contextlib.asynccontextmanager
-    async def alone(self, address: DatabaseAddress) -> AsyncIterator[None]:
+    async def alone(self, address: DatabaseAddress) -> AsyncIterator[StillAlone]:
+        async def still_alone() -> None:
+            """Nobody takes the lock of a file from the process that has it."""
+
         async with entered(_sole_restore(address.path)):
-            yield
+            yield still_alone
 
     async def inspect(self, settings: Settings, address: DatabaseAddress) -> TargetState:
         return await asyncio.to_thread(_inspect, address.path)
