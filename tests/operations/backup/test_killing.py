@@ -17,6 +17,7 @@ from holdfast.db.address import parse_address
 from holdfast.db.errors import SchemaDriftError
 from holdfast.db.migrate import check_schema
 from holdfast.db.open import open_database
+from holdfast.operations.backup.engines.choosing import engine_of
 from holdfast.operations.backup.errors import BackupFailedError
 from holdfast.operations.backup.reading import list_backups
 from holdfast.operations.backup.restoring import restore_backup
@@ -152,6 +153,7 @@ async def test_a_replacing_restore_that_is_killed_is_run_again(
 
 
 async def _restore_again(there: Settings, backup: Manifest, *, replace: bool = False) -> None:
+    await _until_the_dead_is_gone(there)
     done = await restore_backup(there, backup.id, replace=replace, bundles_to=there.resolved_bundle_dir)
     assert done.compared == "checksums"
     await check_schema(parse_address(there.resolved_database_url))
@@ -161,3 +163,11 @@ async def _restore_again(there: Settings, backup: Manifest, *, replace: bool = F
     if parse_address(there.resolved_database_url).dialect_name == "sqlite":
         beside = [path.name for path in parse_address(stored.resolved_database_url).path.parent.iterdir()]
         assert not [name for name in beside if "restoring" in name]
+
+
+async def _until_the_dead_is_gone(there: Settings) -> None:
+    """A server notices a moment later that nobody is at the other end of a session, and a restore counts those."""
+    address = parse_address(there.resolved_database_url)
+    async with asyncio.timeout(30):
+        while (await engine_of(address.dialect_name).inspect(there, address)).sessions:  # noqa: ASYNC110 - another process ends
+            await asyncio.sleep(0.05)
