@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 import httpx
 import pytest
 
+from holdfast.core.errors import ConflictError
+from holdfast.db.open import open_database
 from tests.factories import make_super_admin, make_token
 from tests.instance import Instance, instance_settings, run_instance
 from tests.wire import Loses, Wire, wire_to
@@ -111,3 +113,23 @@ async def test_a_database_that_is_away_is_told_with_a_time_to_come_back(
     assert all(answer.headers["Retry-After"].isdigit() for answer in answers)
     assert {answer.json()["code"] for answer in answers} == {"connection_lost"}
     assert await _names(instance) == []
+
+
+async def test_what_ended_a_transaction_is_told_though_its_undoing_was_lost(instance: Instance) -> None:
+    rollback = _COMMIT[instance.engine].replace(b"COMMIT", b"ROLLBACK")
+    async with (
+        wire_to(instance.settings.database_url) as (wire, url),
+        open_database(instance_settings(url, instance.settings.data_dir)).running() as database,
+    ):
+
+        async def refuse() -> None:
+            async with database.write() as tx:
+                await tx.fetch_text("DELETE FROM group_list")
+                wire.lose(Loses.REQUEST, rollback)
+                raise ConflictError("of the block itself")
+
+        with pytest.raises(ConflictError, match="of the block itself"):
+            await refuse()
+        assert wire.lost == 1
+        async with database.write() as tx:
+            await tx.fetch_text("DELETE FROM group_list")

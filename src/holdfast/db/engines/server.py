@@ -158,7 +158,10 @@ class _Begun(AbstractAsyncContextManager[Transaction], Generic[Connection]):
             broken = False
         except HoldfastError as refused:
             lost = isinstance(refused, ConnectionLostError | CommitOutcomeUnknownError)
-            broken = error is not None or not await self._roll_back(refused)
+            if error is not None:
+                # What could not be undone goes with the connection, and what ended the block is what there is to tell.
+                return
+            broken = not await self._roll_back(refused)
             raise
         finally:
             await self._database.pool.release(self._connection, broken=broken, lost=lost)
