@@ -1,5 +1,6 @@
 """The benchmark itself: that it runs and reports every figure. What the figures are is not asserted."""
 
+import math
 import os
 import subprocess
 import sys
@@ -31,7 +32,10 @@ def test_the_quick_run_reports_every_target_on_sqlite(tmp_path: Path) -> None:
     assert {figure["name"] for figure in figures if figure["target"] in ("P1", "P2")} == {
         scenario.name for scenario in scenarios(Population(QUICK))
     }
-    assert all(figure["value"] > 0 for figure in figures)
+    # On a busy machine so short a run may save nothing, or take no whole tick of the processor's clock.
+    may_be_none = [figure for figure in figures if figure["target"] == "P7" or figure["name"].endswith(": CPU")]
+    assert all(math.isfinite(figure["value"]) for figure in may_be_none)
+    assert [figure["name"] for figure in figures if figure not in may_be_none and figure["value"] <= 0] == []
     assert "| P3 | sqlite |" in done.stdout
 
 
