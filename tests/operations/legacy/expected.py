@@ -200,6 +200,8 @@ def _reasons_of_all(flavour: Flavour, row: Row) -> frozenset[Reason]:
     """What is said of every row of a noun, because the flavour has not kept it whole."""
     if row.noun == "config_files" and "minio" in flavour.lets:
         return frozenset({Reason.CONTENT_REBUILT})
+    if row.noun in ("flat_requests", "allowed_images") and row.arrives:
+        return frozenset({Reason.STRUCTURED})
     if row.noun == "resources" and "no files" in flavour.lets and row.arrives:
         return frozenset({Reason.DOCUMENT_REBUILT})
     return frozenset()

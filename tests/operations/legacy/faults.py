@@ -164,6 +164,8 @@ _CLASHES = (
     _changed("tags", "deleted twin tag", Reason.SOFT_DELETED, tag(153, 152, "v1", **_DELETED)),
     _kept("tags", "in a renamed repository", tag(150, 150, "v1"), becomes={"name": "v1", "repository_id": "repo_150"}),
     _changed("tags", "live in a deleted repository", Reason.DELETED_WITH_PARENT, tag(155, 155, "v1")),
+    _changed("rules", "live in a deleted repository", Reason.DELETED_WITH_PARENT, rule(156, 155, None)),
+    _changed("statuses", "live of a deleted tag", Reason.DELETED_WITH_PARENT, status(153, 153)),
     _left_out("memberships", "older of two", Reason.DUPLICATE, membership(180, 6, 2), "free keys"),
     _kept("memberships", "newer of two", membership(181, 6, 2, "manager"), "free keys", becomes={"role": "manager"}),
     _left_out("statuses", "older of two", Reason.DUPLICATE, status(180, 2, is_pulled=False), "free keys"),
@@ -175,6 +177,12 @@ _SOFT_DELETED = (
     _changed("forms", "deleted form", Reason.SOFT_DELETED, _DELETED_FORM),
     _changed("messages", "live on a deleted form", Reason.DELETED_WITH_PARENT, message(155, 155, 4)),
     _changed("requests", "deleted request", Reason.SOFT_DELETED, request(155, 4, 1, "nginx", **_DELETED)),
+    _kept(
+        "rules",
+        "from a deleted request",
+        rule(157, 1, 1, project_id=1, request_id=155),
+        becomes={"request_id": "ireq_155"},
+    ),
     _changed("rules", "deleted rule", Reason.SOFT_DELETED, rule(155, 1, 1, project_id=1, **_DELETED)),
     _changed("allowed_images", "flat deleted", Reason.SOFT_DELETED, allowed_image(155, "nginx", "1.27", 1, **_DELETED)),
 )
@@ -187,11 +195,13 @@ _WIDE = (
     _kept("memberships", "wide in physics", membership(190, WIDE, 2), "wide ids"),
     _changed("projects", "wide project", Reason.HASHED_ID, {**project(190, "wide", 2), "p_id": 5 * 10**18}, "wide ids"),
     _changed("config_files", "wide file", Reason.HASHED_ID, _WIDE_FILE, "wide ids"),
+    _kept("forms", "by a wide user", form(190, WIDE, 1), "wide ids"),
     _kept("resources", "in a wide file", resource(190, _WIDE_FILE, "Pod", "wide"), "wide ids"),
     _changed("workloads", "wide workload", Reason.HASHED_ID, {**workload(190, WIDE, 1), "id": WIDE}, "wide ids"),
     _changed("audit", "by a wide user", Reason.REFERENCES_RESOLVED, _WIDE_AUDIT, "wide ids", mentions=("group_2",)),
 )
 
+_ANCIENT_FILE = config_file(110, "ancient.yaml", 3, document("Pod", "ancient"), create_at=YEAR_ONE)
 _TIMES = (
     _changed(
         "users",
@@ -210,6 +220,9 @@ _TIMES = (
         membership(110, 110, 110, "manager", create_at=YEAR_ONE, update_at=at(120)),
         becomes={"created_at": at(120), "role": "manager"},
     ),
+    # These two have no other time to fall back on.
+    _changed("config_files", "of year 1", Reason.YEAR_ONE, _ANCIENT_FILE),
+    _changed("audit", "without time", Reason.NO_TIME, audit(110, 2, "project", "1", created_at=None), "no times"),
     _changed(
         "users", "without times", Reason.NO_TIME, user(111, "timeless", create_at=None, update_at=None), "no times"
     ),

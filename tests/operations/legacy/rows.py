@@ -359,55 +359,51 @@ _IMAGES = (
         "statuses", "trainer failed", status(2, 3, is_pulled=False, last_pulled_at=None, pull_error="manifest unknown")
     ),
 )
-_STRUCTURED = frozenset({Reason.STRUCTURED})
+_GLOBAL = frozenset({Reason.GLOBAL_RULE})
 _FLAT_IMAGES = (
     _good(
         "flat_requests",
         "flat nginx",
         flat_request(101, 4, "nginx", "1.27"),
-        reasons=_STRUCTURED,
         becomes={"input_tag": "1.27"},
     ),
     _good(
         "flat_requests",
         "flat with port",
         flat_request(102, 3, "registry.lab:5000/team/app", "edge", project_id=None, status="approved"),
-        reasons=_STRUCTURED,
         becomes={"input_tag": "edge", "project_id": None},
     ),
     _good(
         "allowed_images",
         "flat nginx of lattice",
         allowed_image(1, "nginx", "1.27", 1, is_pulled=True),
-        reasons=_STRUCTURED,
         becomes={"project_id": "proj_1"},
     ),
     _good(
         "allowed_images",
         "the same nginx written out",
         allowed_image(2, "docker.io/library/nginx", "1.27", 2),
-        reasons=_STRUCTURED,
         becomes={"project_id": "proj_2"},
     ),
     _good(
         "allowed_images",
         "global trainer",
         allowed_image(3, "ghcr.io/lab/trainer", "v2", None, is_global=True, is_pulled=True),
-        reasons=_STRUCTURED | {Reason.GLOBAL_RULE},
+        reasons=_GLOBAL,
         becomes={"project_id": None},
     ),
     _good(
         "allowed_images",
         "python without project",
         allowed_image(4, "python", "3.12", None),
-        reasons=_STRUCTURED | {Reason.GLOBAL_RULE},
+        reasons=_GLOBAL,
         becomes={"project_id": None},
     ),
     _good(
         "allowed_images",
         "global redis with a project",
         allowed_image(5, "redis", "7", 1, is_global=True),
-        reasons=_STRUCTURED | {Reason.GLOBAL_RULE},
+        reasons=_GLOBAL,
         becomes={"project_id": None},
     ),
 )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-# Stands for the hash that the older programs gave their first administrator, which is the same in each installation.
-WELL_KNOWN_ADMIN_HASH = "$2a$10$wellKnownHashOfTheFirstAdministratorOfTheOlderSchemas"
+# The older programs gave their first administrator this hash in every installation.
+WELL_KNOWN_ADMIN_HASH = "$2a$10$nsXJXOUAbVyLbvtPizj0RectJWdInu17C2NpWEVKNvwzKQcg8bchu"
 _FOLDER = Path(__file__).parent
 
 
@@ -57,6 +57,32 @@ KEYS = {
     "resources": ("r_id",),
     "old_resources": ("r_id",),
 }
+# Which noun a column names a row of. What names a missing row is an orphan, but for the two that are unlinked.
+REFERENCES = {
+    "memberships": {"u_id": "users", "g_id": "groups"},
+    "projects": {"g_id": "groups"},
+    "old_projects": {"g_id": "groups"},
+    "config_files": {"project_id": "projects"},
+    "resources": {"cf_id": "config_files"},
+    "old_resources": {"cf_id": "config_files"},
+    "forms": {"user_id": "users", "project_id": "projects"},
+    "messages": {"form_id": "forms", "user_id": "users"},
+    "tags": {"repository_id": "repositories"},
+    "requests": {"user_id": "users", "project_id": "projects", "reviewer_id": "users"},
+    "flat_requests": {"user_id": "users", "project_id": "projects"},
+    "rules": {
+        "project_id": "projects",
+        "tag_id": "tags",
+        "repository_id": "repositories",
+        "request_id": "requests",
+        "created_by": "users",
+    },
+    "allowed_images": {"project_id": "projects", "created_by": "users"},
+    "statuses": {"tag_id": "tags"},
+    "workloads": {"user_id": "users", "project_id": "projects"},
+    "audit": {"user_id": "users"},
+}
+UNLINKED_COLUMNS = {("requests", "reviewer_id"), ("rules", "request_id")}
 
 _PEOPLE = {"groups": "group_list", "users": "users", "memberships": "user_group", "audit": "audit_logs"}
 _FORMS = {"forms": "forms", "messages": "form_messages", "workloads": "course_workloads"}
