@@ -8,6 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from holdfast.db import filling
 from holdfast.db.address import DatabaseAddress
+from holdfast.db.key_map import KEY_MAP_TABLES
 from holdfast.db.migrate import on_database
 from holdfast.db.migrations.files import newest_procedures
 from holdfast.db.tables import metadata
@@ -19,7 +20,7 @@ from holdfast.settings import Settings
 
 _LOCK_NUMBER = 7_305_802_112
 _LOCK_NAME = "concat('holdfast_restore_', md5(DATABASE()))"
-_OWN_TABLES = {*metadata.tables, "alembic_version", filling.TABLE}
+_OWN_TABLES = {*metadata.tables, "alembic_version", filling.TABLE, *KEY_MAP_TABLES}
 # The session that holds the lock of this restore is not another one.
 _SESSIONS = {
     "postgresql": (
