@@ -37,6 +37,7 @@ OUTSIDE_THE_REGISTRY = {
     "operations/backup/tables.py: *": "the engines' own catalogues, and counts of tables of any revision",
     "operations/doctor/catalogue_objects.py: *": "the engines' own catalogues",
     "operations/doctor/servers.py: *": "the engines' own settings and statistics",
+    "operations/legacy/desk.py: f'ANALYZE {stage.table.name}, legacy_keys'": "the engine's own statistics",
     "operations/legacy/imagined.py: *": "a private file of what an import would write, gone when it ends",
     "operations/legacy/source.py: *": "an older database of another program, which is only read",
     "operations/plans/*": "the plans of named statements, and the engines' own statistics",

@@ -25,10 +25,9 @@ class CommandPlace(msgspec.Struct, frozen=True):
     summary: str
 
 
-_SHORT_HELP = {
-    "install_completion": "Install completion for your shell.",
-    "show_completion": "Print the completion for your shell.",
-}
+_SHORT_HELP = {"install_completion": "Install completion for your shell."}
+# They work, but take a line of the screen.
+_HIDDEN = frozenset({"show_completion"})
 _SESSION = "Signing in"
 _RECORDS = "What the server holds"
 _SERVER = "On the server"
@@ -61,6 +60,7 @@ COMMANDS = (
     CommandPlace("backup", "backup:application", _SERVER, "Make backups, check them, bring one back"),
     CommandPlace("drill", "drill:drill", _SERVER, "Prove that the newest backup can be brought back"),
     CommandPlace("transfer", "transfer:application", _SERVER, "Move a whole instance to another database"),
+    CommandPlace("legacy", "legacy:application", _SERVER, "Look at an older database, and import it"),
     CommandPlace("doctor", "doctor:doctor", _SERVER, "Check everything that must hold, and cure what can be"),
     CommandPlace("plans", "plans:plans", _SERVER, "Tell which statements would suffer on this database"),
     CommandPlace("demo", "demo:demo", _SERVER, "Fill an empty instance with a believable faculty"),
@@ -89,11 +89,13 @@ class LazyGroup(TyperGroup):
         return name, None if stub is None else load(name or ""), rest
 
     def get_params(self, ctx: Any) -> Any:
-        """The options, the two of completion in few words: the whole help is to fit a screen."""
+        """The options, those of completion in few words: the whole help is to fit a screen."""
         parameters = super().get_params(ctx)
         for parameter in parameters:
             if parameter.name in _SHORT_HELP:
                 parameter.help = _SHORT_HELP[parameter.name]  # type: ignore[attr-defined]
+            if parameter.name in _HIDDEN:
+                parameter.hidden = True  # type: ignore[attr-defined]
         return parameters
 
     def invoke(self, ctx: Any) -> Any:

@@ -356,6 +356,7 @@ async def test_a_changed_row_is_a_difference_that_nothing_explains(
 ) -> None:
     settings = new_target("sqlite")
     url, _ = legacy("september_2025")
+
     async def spoil(database: Database, *arguments: Any) -> Any:
         async with database.write() as tx:
             await tx.fetch_text("UPDATE project_list SET project_name = 'spoilt' WHERE p_id = 'proj_2'")

@@ -42,7 +42,9 @@ class Comparison(msgspec.Struct):
     merged: int = 0
     left_out: int = 0
     changed: int = 0
+    # Rows that an earlier run compared, after which people may change them; and those of them that are no more.
     unchecked: int = 0
+    gone: int = 0
     old_sha256: str = ""
     new_sha256: str = ""
     unexplained: int = 0
@@ -106,9 +108,13 @@ class Comparer:
                 self.found.made += 1
                 if entry.is_checked:
                     self.found.unchecked += 1
+                    self.found.gone += entry.new_id not in there
                     continue
-                checked.append(entry.old_key)
+                before = self.found.unexplained
                 self._compare_row(key, row, entry, there.get(entry.new_id), references)
+                # What differs is told by every run until it is mended.
+                if self.found.unexplained == before:
+                    checked.append(entry.old_key)
         return checked
 
     async def _entries(self, tx: Transaction, keyed: dict[str, Row]) -> dict[str, KeyEntry]:

@@ -52,6 +52,10 @@ class Desk(PageReader):
         """Put in the rows, and what became of each; `known` are the old keys that had an entry."""
         raise NotImplementedError
 
+    async def settle(self, stage: Stage) -> None:
+        """Let the engine see how many rows there are by now."""
+        return
+
     async def add_row(self, table: Table, row: Mapping[str, Any]) -> None:
         """Put in a row that no older one became, and its entry."""
         raise NotImplementedError
@@ -118,6 +122,11 @@ class TargetDesk(Desk):
         await self._tx.execute_many(key_map.INSERT, [self._entry(stage.name, draft) for draft in drafts])
         inherited = {draft.deletion_id for draft in kept if draft.deletion_id and _is_inherited(draft)}
         await settle_counts(self._tx, inherited, self._now)
+
+    async def settle(self, stage: Stage) -> None:
+        # Its plans are still those of empty tables, and each look-up reads them from end to end.
+        if self._tx.dialect_name == "postgresql":
+            await self._tx.fetch_text(f"ANALYZE {stage.table.name}, legacy_keys")
 
     async def add_row(self, table: Table, row: Mapping[str, Any]) -> None:
         await self._tx.execute_many(INSERT[table.name], [row_of(table, row)])

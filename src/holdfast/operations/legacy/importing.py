@@ -75,6 +75,8 @@ class LegacyReport(msgspec.Struct, kw_only=True):
     outcomes: list[OutcomeCount]
     comparisons: list[Comparison]
     left_out: list[TableLeftOut]
+    # Users whose password hash Holdfast cannot verify.
+    foreign_hashes: int
     admin_password: str | None = None
 
     @property
@@ -135,6 +137,7 @@ async def import_legacy(
             outcomes=outcomes,
             comparisons=comparisons,
             left_out=await _without_place(source, stages),
+            foreign_hashes=await source.count_unlike("users", "password", "$argon2%"),
             admin_password=password or (None if first_start is None else first_start.generated_password),
         )
 
@@ -179,6 +182,7 @@ async def imagine_import(
             outcomes=imagination.counts(),
             comparisons=[],
             left_out=await _without_place(source, stages),
+            foreign_hashes=await source.count_unlike("users", "password", "$argon2%"),
         )
 
 
@@ -312,11 +316,16 @@ async def _run_stage(stage: Stage, facts: Facts, desks: OpenDesk, progress: Prog
         added[table] = added.get(table, 0) + count
 
     progress(part, 0, whole)
+    settle_at = ROWS_AT_ONCE
     async for page in source.pages(stage.source, ROWS_AT_ONCE):
         first = [row for row in page if tuple(row[key] for key in stage.source.key) not in set_aside]
         await take(first)
         done += len(first)
         progress(part, done, whole)
+        if done >= settle_at:
+            settle_at *= 2
+            async with desks() as desk:
+                await desk.settle(stage)
     # The newest of them first, so that a merged row has their values.
     for start in range(0, len(late), ROWS_AT_ONCE):
         await take(await source.rows_of_keys(stage.source, late[start : start + ROWS_AT_ONCE]))

@@ -369,7 +369,7 @@ def _stages(
         twins = tuple(column for column in options.get("twins", ()) if column in columns)
         own = {**options, "twins": twins if len(twins) == len(options.get("twins", ())) else ()}
         stages.append(
-            Stage(name=table.name, table=table, source=source, fields=fields, newer=newer, same_by=same_by, **own)
+            Stage(name=str(table.name), table=table, source=source, fields=fields, newer=newer, same_by=same_by, **own)
         )
         newer = newer or source
     return stages
@@ -378,7 +378,7 @@ def _stages(
 def _flat_stages(catalogue: Catalogue, table: Table, fields: tuple[Field, ...], **options: Any) -> list[Stage]:
     return [
         Stage(
-            name=table.name,
+            name=str(table.name),
             table=table,
             source=SourceTable(name, ("id",)),
             fields=fields,

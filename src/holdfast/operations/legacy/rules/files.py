@@ -13,6 +13,7 @@ from holdfast.operations.legacy.stages import Draft, Facts, PageReader
 from holdfast.operations.legacy.types import note
 
 _KEY = ("r_id", "id")
+_FIRST = ("apiVersion", "kind", "metadata")
 _API_VERSIONS = {"deployment": "apps/v1", "ingress": "networking.k8s.io/v1"}
 
 
@@ -65,6 +66,7 @@ async def rebuild_contents(drafts: list[Draft], facts: Facts, reader: PageReader
         path = draft.row.get("minio_path")
         why = f"from its {len(found)} objects" if found else "it has no objects, so it is empty"
         draft.values["content"] = _written(found)
+        draft.notes = [each for each in draft.notes if each.column != "content"]
         draft.notes.append(
             note("content_rebuilt", "content", path, None, why + (", it lay at this path" if path else ""))
         )
@@ -109,7 +111,14 @@ def _outline(row: Row) -> dict[str, Any]:
 def _written(objects: list[Any]) -> str:
     if not objects:
         return ""
-    return str(yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True))
+    return str(yaml.safe_dump_all(map(_in_order, objects), sort_keys=False, allow_unicode=True))
+
+
+def _in_order(found: Any) -> Any:
+    """As people write an object: JSONB gives the shortest words first."""
+    if not isinstance(found, dict):
+        return found
+    return {name: found[name] for name in _FIRST if name in found} | found
 
 
 def adapt_file_of_objects(draft: Draft, facts: Facts) -> None:
