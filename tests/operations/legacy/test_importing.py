@@ -211,6 +211,8 @@ from holdfast.operations.legacy.desk import TargetDesk
 from holdfast.operations.legacy.types import Options
 from tests.instance import instance_settings
 
+pytestmark = pytest.mark.slow
+
 url, target, folder, pages = sys.argv[1:]
 importing.ROWS_AT_ONCE = 4
 original, saved = TargetDesk.save, 0
@@ -229,7 +231,6 @@ asyncio.run(importing.import_legacy(settings, url, Options(), clock=lambda: now)
 """
 
 
-@pytest.mark.slow
 async def test_a_killed_import_goes_on(legacy: Legacy, new_target: NewTarget, engine: str) -> None:
     url, _ = legacy("february_2026")
     whole, killed = new_target(engine), new_target(engine)
@@ -390,7 +391,6 @@ async def test_orphans_are_kept_where_it_is_asked(legacy: Legacy, new_target: Ne
     assert rows["users"][(FORMER_USER_ID,)]["status"] == "delete"
 
 
-@pytest.mark.slow
 async def test_memory_does_not_grow_with_the_rows(legacy: Legacy, new_target: NewTarget) -> None:
     peaks = []
     for scale in (3_000, 12_000):

@@ -26,6 +26,8 @@ from tests.operations.legacy.flavours import FLAVOURS
 from tests.operations.legacy.loading import open_legacy
 from tests.operations.legacy.rows import OLD_HASH, START
 
+pytestmark = pytest.mark.slow
+
 
 class _Imported:
     """What an import made, and what it told."""
