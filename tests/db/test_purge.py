@@ -246,7 +246,7 @@ async def _die_at_the_removal(database: Database, deletion_id: str, folder: Path
     assert (await deletion(database, deletion_id))["state"] == "purging"
 
 
-@pytest.mark.parametrize("root_type", ["project", "user"])
+@pytest.mark.parametrize("root_type", ["project", pytest.param("user", marks=pytest.mark.slow)])
 async def test_a_purge_that_dies_at_any_statement_is_finished_by_the_next_worker(
     root_type: str, database: Database, tmp_path: Path
 ) -> None:

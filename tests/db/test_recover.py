@@ -323,6 +323,7 @@ async def test_nothing_is_seen_of_a_recovery_until_all_of_it_is_there(
     await recover_now(database, deletion_id, tmp_path, witness=witness)
 
 
+@pytest.mark.slow
 async def test_a_recovery_that_dies_at_any_statement_is_finished_by_the_next(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
