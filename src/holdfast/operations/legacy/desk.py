@@ -1,5 +1,6 @@
 """What the import of one page asks of the target and tells it, in one transaction."""
 
+from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,37 +29,37 @@ class Desk(PageReader):
     def __init__(self, source: str) -> None:
         self.source = source
 
+    @abstractmethod
     async def entries(self, name: str, keys: Collection[str]) -> dict[str, KeyEntry]:
         """What the key map has of these old keys."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def mapped(self, name: str, ids: Collection[str]) -> dict[str, str]:
         """Of these new ids those that an import gave, with its source."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def parents(self, table: Table, ids: Collection[str]) -> dict[str, ParentState]:
         """Rows that others hang on; they stay as they are until the page is in."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def there(self, table: Table, ids: Collection[str]) -> dict[str, str]:
         """Of these ids those that rows have, each with the deletion that took it, or an empty text."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def taken(self, stage: Stage, values: Collection[str]) -> dict[str, str]:
         """Of these unique values those that live rows have, with their ids."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def save(self, stage: Stage, drafts: list[Draft], known: Collection[str]) -> None:
         """Put in the rows, and what became of each; `known` are the old keys that had an entry."""
-        raise NotImplementedError
 
     async def settle(self, stage: Stage) -> None:
         """Let the engine see how many rows there are by now."""
         return
 
+    @abstractmethod
     async def add_row(self, table: Table, row: Mapping[str, Any]) -> None:
         """Put in a row that no older one became, and its entry."""
-        raise NotImplementedError
 
     async def new_ids(self, stage: str, keys: set[str]) -> dict[str, str]:
         return {key: entry.new_id for key, entry in (await self.entries(stage, keys)).items() if entry.new_id}

@@ -1,5 +1,6 @@
 """The stages of an import: each fills one of our tables from one of the older ones, parents first."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
@@ -68,16 +69,16 @@ class Facts:
         self.audit_offset: Callable[[int], int] = lambda number: number
 
 
-class PageReader:
+class PageReader(ABC):
     """What rules may ask of the target and the key map while they work on a page."""
 
+    @abstractmethod
     async def new_ids(self, stage: str, keys: set[str]) -> dict[str, str]:
         """What old keys became."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def usernames(self, ids: set[str]) -> dict[str, str]:
         """The names of users, by their new ids."""
-        raise NotImplementedError
 
 
 Adapt = Callable[[Draft, Facts], None]
