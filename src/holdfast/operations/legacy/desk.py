@@ -70,32 +70,32 @@ class TargetDesk(Desk):
 
     def __init__(self, tx: Transaction, source: str, *, retention_days: int, now: datetime) -> None:
         super().__init__(source)
-        self._tx = tx
+        self.tx = tx
         self._purge_after = now + timedelta(days=retention_days)
         self._now = now
 
     async def entries(self, name: str, keys: Collection[str]) -> dict[str, KeyEntry]:
         if not keys:
             return {}
-        rows = await self._tx.fetch_all(key_map.ENTRIES, source=self.source, table_name=name, keys=sorted(keys))
+        rows = await self.tx.fetch_all(key_map.ENTRIES, source=self.source, table_name=name, keys=sorted(keys))
         return {row.old_key: row for row in rows}
 
     async def mapped(self, name: str, ids: Collection[str]) -> dict[str, str]:
         if not ids:
             return {}
-        rows = await self._tx.fetch_all(key_map.MAPPED, table_name=name, ids=sorted(ids))
+        rows = await self.tx.fetch_all(key_map.MAPPED, table_name=name, ids=sorted(ids))
         # An own one before that of another source, which was merged into the same row.
         return {row.new_id: row.source for row in sorted(rows, key=lambda row: row.source == self.source)}
 
     async def parents(self, table: Table, ids: Collection[str]) -> dict[str, ParentState]:
         if not ids:
             return {}
-        return {row.key: row for row in await self._tx.fetch_all(queries.LOCK_PARENTS[table.name], keys=sorted(ids))}
+        return {row.key: row for row in await self.tx.fetch_all(queries.LOCK_PARENTS[table.name], keys=sorted(ids))}
 
     async def there(self, table: Table, ids: Collection[str]) -> dict[str, str]:
         if not ids:
             return {}
-        rows = await self._tx.fetch_all(queries.THERE[table.name], **key_parameters(keys_of(table, ids)))
+        rows = await self.tx.fetch_all(queries.THERE[table.name], **key_parameters(keys_of(table, ids)))
         return {row.text: row.deletion_id for row in rows}
 
     async def taken(self, stage: Stage, values: Collection[str]) -> dict[str, str]:
@@ -106,37 +106,42 @@ class TargetDesk(Desk):
             return {value: member_id_of(value) for value in values if member_id_of(value) in found}
         keys = [tuple(value.split(" ", len(stage.unique) - 1)) for value in values]
         query = TAKEN[unique_name(stage)]
-        return {row.value: row.key for row in await self._tx.fetch_all(query, **key_parameters(keys))}
+        return {row.value: row.key for row in await self.tx.fetch_all(query, **key_parameters(keys))}
 
     async def usernames(self, ids: set[str]) -> dict[str, str]:
-        rows = await self._tx.fetch_all(queries.USERNAMES, ids=sorted(ids)) if ids else []
+        rows = await self.tx.fetch_all(queries.USERNAMES, ids=sorted(ids)) if ids else []
         return {row.u_id: row.username for row in rows}
 
     async def save(self, stage: Stage, drafts: list[Draft], known: Collection[str]) -> None:
         kept = [draft for draft in drafts if draft.is_kept]
-        rooted = [draft for draft in kept if draft.deletion_id and not _is_inherited(draft)]
-        await self._tx.execute_many(INSERT["deletions"], [self._deletion(stage, draft) for draft in rooted])
-        await self._tx.execute_many(INSERT[stage.table.name], [row_of(stage.table, draft.values) for draft in kept])
+        await self.put(stage, kept)
         again = sorted({draft.old_key for draft in drafts} & set(known))
         if again:
-            await self._tx.execute(key_map.REMOVE, source=self.source, table_name=stage.name, keys=again)
-        await self._tx.execute_many(key_map.INSERT, [self._entry(stage.name, draft) for draft in drafts])
+            await self.tx.execute(key_map.REMOVE, source=self.source, table_name=stage.name, keys=again)
+        await self.tx.execute_many(key_map.INSERT, [self._entry(stage.name, draft) for draft in drafts])
         inherited = {draft.deletion_id for draft in kept if draft.deletion_id and _is_inherited(draft)}
-        await settle_counts(self._tx, inherited, self._now)
+        await settle_counts(self.tx, inherited, self._now)
+
+    async def put(self, stage: Stage, kept: list[Draft]) -> None:
+        """Put in the rows, with the deletions that they begin."""
+        rooted = [draft for draft in kept if begins_deletion(draft)]
+        await self.tx.execute_many(INSERT["deletions"], [self.deletion(stage, draft) for draft in rooted])
+        await self.tx.execute_many(INSERT[stage.table.name], [row_of(stage.table, draft.values) for draft in kept])
 
     async def settle(self, stage: Stage) -> None:
         # Its plans are still those of empty tables, and each look-up reads them from end to end.
-        if self._tx.dialect_name == "postgresql":
-            await self._tx.fetch_text(f"ANALYZE {stage.table.name}, legacy_keys")
+        if self.tx.dialect_name == "postgresql":
+            await self.tx.fetch_text(f"ANALYZE {stage.table.name}, legacy_keys")
 
     async def add_row(self, table: Table, row: Mapping[str, Any]) -> None:
-        await self._tx.execute_many(INSERT[table.name], [row_of(table, row)])
+        await self.tx.execute_many(INSERT[table.name], [row_of(table, row)])
         known = await self.entries(str(table.name), [PLACEHOLDER])
         if known:
-            await self._tx.execute(key_map.REMOVE, source=self.source, table_name=table.name, keys=[PLACEHOLDER])
-        await self._tx.execute_many(key_map.INSERT, [placeholder_entry(self.source, table, row)])
+            await self.tx.execute(key_map.REMOVE, source=self.source, table_name=table.name, keys=[PLACEHOLDER])
+        await self.tx.execute_many(key_map.INSERT, [placeholder_entry(self.source, table, row)])
 
-    def _deletion(self, stage: Stage, draft: Draft) -> dict[str, Any]:
+    def deletion(self, stage: Stage, draft: Draft) -> dict[str, Any]:
+        """The deletion that the row was in when it was imported."""
         counts = {str(stage.table.name): 1}
         return row_of(
             deletions,
@@ -222,6 +227,11 @@ def member_id_of(value: str) -> str:
     """`user_3 group_7` as `group_7/user_3`."""
     u_id, g_id = value.split(" ")
     return f"{g_id}/{u_id}"
+
+
+def begins_deletion(draft: Draft) -> bool:
+    """Whether the row was deleted by itself, and not with what it hangs on."""
+    return bool(draft.deletion_id) and not _is_inherited(draft)
 
 
 def _is_inherited(draft: Draft) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import msgspec
 from sqlalchemy import Table, inspect
@@ -55,6 +56,8 @@ _NOTES_AT_ONCE = 1000
 # Called with the part that goes on, how many rows of it are done, and how many there are.
 Progress = Callable[[str, int, int], None]
 OpenDesk = Callable[[], AbstractAsyncContextManager[Desk]]
+# Called with the key that a page ended with.
+CameTo = Callable[[tuple[Any, ...]], Awaitable[None]]
 
 
 class TableLeftOut(msgspec.Struct, frozen=True):
@@ -113,22 +116,22 @@ async def import_legacy(
     await check_schema(target_address)
     await ensure_key_map(target_address)
     async with open_source(source_address) as source, open_database(settings).running() as database:
-        state = await _begin(database, name or _plain_name(source_address), flavour_of(source.catalogue), clock())
+        state = await begin(database, name or plain_name(source_address), flavour_of(source.catalogue), clock())
         facts = Facts(source, msgspec.structs.replace(options, now=state.started_at), state.source)
-        await _gather(facts)
-        run = _Run(facts, database, settings, clock)
+        await gather(facts)
+        run = Run(facts, database, settings, clock)
         stages = plan_import(source.catalogue)
         for stage in stages:
             if stage.table is audit_logs:
-                await _reserve_numbers(database, facts, stage)
-            await _run_stage(stage, facts, run.desk, progress, run.added)
+                await reserve_numbers(database, facts, stage)
+            await run_stage(stage, facts, run.desk, progress, run.added)
         first_start = await ensure_first_start(database, settings.admin_password, clock)
         comparisons = [await _compare(stage, facts, database, progress) for stage in stages]
-        password = await _reset_passwords(database, settings, clock)
-        await _finish(database, run, clock)
+        password = await reset_passwords(database, settings, clock)
+        await finish(database, run, clock)
         async with database.read() as tx:
             outcomes = await tx.fetch_all(key_map.COUNTS, source=state.source)
-            await _tell_all(partial(_noted_in, tx, state.source), stages, tell)
+            await tell_all(partial(noted_in, tx, state.source), stages, tell)
         return LegacyReport(
             source=state.source,
             flavour=state.flavour,
@@ -136,7 +139,7 @@ async def import_legacy(
             added=run.added,
             outcomes=outcomes,
             comparisons=comparisons,
-            left_out=await _without_place(source, stages),
+            left_out=await without_place(source, stages),
             foreign_hashes=await source.count_unlike("users", "password", "$argon2%"),
             admin_password=password or (None if first_start is None else first_start.generated_password),
         )
@@ -161,19 +164,19 @@ async def imagine_import(
         if settings is not None:
             database = await _open_to_read(settings, _addresses(settings, source_url)[1], stack)
         flavour, now = flavour_of(source.catalogue), clock()
-        facts = Facts(source, msgspec.structs.replace(options, now=now), name or _plain_name(source_address))
-        await _gather(facts)
+        facts = Facts(source, msgspec.structs.replace(options, now=now), name or plain_name(source_address))
+        await gather(facts)
         added: dict[str, int] = {}
         stages = plan_import(source.catalogue)
         if database is not None:
             await _imagine_numbers(database, facts)
         for stage in stages:
-            await _run_stage(stage, facts, partial(_imagined_desk, imagination, database, facts), progress, added)
+            await run_stage(stage, facts, partial(_imagined_desk, imagination, database, facts), progress, added)
 
         async def noted(table: str, after: str, at_most: int) -> list[NamedEntry]:
             return imagination.noted(table, after, at_most)
 
-        await _tell_all(noted, stages, tell)
+        await tell_all(noted, stages, tell)
         return LegacyReport(
             source=facts.name,
             flavour=flavour,
@@ -181,12 +184,12 @@ async def imagine_import(
             added=added,
             outcomes=imagination.counts(),
             comparisons=[],
-            left_out=await _without_place(source, stages),
+            left_out=await without_place(source, stages),
             foreign_hashes=await source.count_unlike("users", "password", "$argon2%"),
         )
 
 
-class _Run:
+class Run:
     """What an import that writes needs again and again."""
 
     def __init__(self, facts: Facts, database: Database, settings: Settings, clock: Clock) -> None:
@@ -257,12 +260,12 @@ def _addresses(settings: Settings, source_url: str) -> tuple[DatabaseAddress, Da
     return source, target
 
 
-def _plain_name(address: DatabaseAddress) -> str:
+def plain_name(address: DatabaseAddress) -> str:
     """The name of the source in the key map: that of its database."""
     return re.sub(r"[^A-Za-z0-9_.-]", "_", address.database_name)[:60]
 
 
-async def _begin(database: Database, name: str, flavour: str, now: datetime) -> ImportState:
+async def begin(database: Database, name: str, flavour: str, now: datetime) -> ImportState:
     """The state of this source's imports; a first one begins now."""
 
     async def attempt() -> ImportState:
@@ -281,7 +284,7 @@ async def _begin(database: Database, name: str, flavour: str, now: datetime) -> 
     return await with_retries(attempt)
 
 
-async def _gather(facts: Facts) -> None:
+async def gather(facts: Facts) -> None:
     """What rules must know of the whole older database."""
     catalogue = facts.source.catalogue
     (name,) = catalogue.named("group_list")
@@ -292,8 +295,20 @@ async def _gather(facts: Facts) -> None:
     facts.super_key = str(found[0][key]) if found else None
 
 
-async def _run_stage(stage: Stage, facts: Facts, desks: OpenDesk, progress: Progress, added: dict[str, int]) -> None:
-    """All rows of an older table: those first that keep their names."""
+async def run_stage(
+    stage: Stage,
+    facts: Facts,
+    desks: OpenDesk,
+    progress: Progress,
+    added: dict[str, int],
+    *,
+    after: tuple[Any, ...] | None = None,
+    came_to: CameTo | None = None,
+) -> None:
+    """All rows of an older table: those first that keep their names.
+
+    `after` is the key at which a run before this one was broken off; `came_to` is told each key that a page ended with.
+    """
     source, part = facts.source, f"Importing {stage.label}"
     whole, done = await source.count(stage.source), 0
     if not whole:
@@ -317,11 +332,13 @@ async def _run_stage(stage: Stage, facts: Facts, desks: OpenDesk, progress: Prog
 
     progress(part, 0, whole)
     settle_at = ROWS_AT_ONCE
-    async for page in source.pages(stage.source, ROWS_AT_ONCE):
+    async for page in source.pages(stage.source, ROWS_AT_ONCE, after=after):
         first = [row for row in page if tuple(row[key] for key in stage.source.key) not in set_aside]
         await take(first)
         done += len(first)
         progress(part, done, whole)
+        if came_to is not None:
+            await came_to(tuple(page[-1][key] for key in stage.source.key))
         if done >= settle_at:
             settle_at *= 2
             async with desks() as desk:
@@ -333,7 +350,7 @@ async def _run_stage(stage: Stage, facts: Facts, desks: OpenDesk, progress: Prog
         progress(part, done, whole)
 
 
-async def _reserve_numbers(database: Database, facts: Facts, stage: Stage) -> None:
+async def reserve_numbers(database: Database, facts: Facts, stage: Stage) -> None:
     """Give the old audit entries numbers that nobody else gets: their own, where the log is empty."""
     last = await facts.source.greatest(stage.source)
 
@@ -381,7 +398,7 @@ async def _compare(stage: Stage, facts: Facts, database: Database, progress: Pro
     return comparer.end()
 
 
-async def _reset_passwords(database: Database, settings: Settings, clock: Clock) -> str | None:
+async def reset_passwords(database: Database, settings: Settings, clock: Clock) -> str | None:
     """Give user `admin` a password where nobody could sign in as it; the password, where it was generated."""
     async with database.read() as tx:
         found = await tx.fetch_one(account_queries.FIND_CREDENTIALS_NAMED, username=ADMIN_USERNAME)
@@ -408,7 +425,7 @@ async def _reset_passwords(database: Database, settings: Settings, clock: Clock)
     return generated
 
 
-async def _finish(database: Database, run: "_Run", clock: Clock) -> None:
+async def finish(database: Database, run: "Run", clock: Clock) -> None:
     """Write the entry of the audit log, once for every run that brought something."""
 
     async def attempt() -> None:
@@ -434,7 +451,7 @@ async def _finish(database: Database, run: "_Run", clock: Clock) -> None:
     await with_retries(attempt)
 
 
-async def _tell_all(
+async def tell_all(
     noted: Callable[[str, str, int], Awaitable[list[NamedEntry]]], stages: list[Stage], tell: Tell
 ) -> None:
     """Every row to which something was done, table by table."""
@@ -446,11 +463,11 @@ async def _tell_all(
             after = page[-1].old_key
 
 
-async def _noted_in(tx: Transaction, source: str, table: str, after: str, at_most: int) -> list[NamedEntry]:
+async def noted_in(tx: Transaction, source: str, table: str, after: str, at_most: int) -> list[NamedEntry]:
     return await tx.fetch_all(key_map.NOTED, source=source, table_name=table, after=after, at_most=at_most)
 
 
-async def _without_place(source: Source, stages: list[Stage]) -> list[TableLeftOut]:
+async def without_place(source: Source, stages: list[Stage]) -> list[TableLeftOut]:
     """Tables and columns of which nothing is imported, where they hold something."""
     found = [TableLeftOut(name, await source.count_all(name)) for name in source.catalogue.unknown]
     read: dict[str, set[str]] = {}

@@ -87,11 +87,12 @@ class Source:
         (key,) = of.key
         return await self._number(select(func.coalesce(func.max(column(key)), 0)).select_from(table(of.name)))
 
-    async def pages(self, of: SourceTable, at_most: int) -> AsyncIterator[list[Row]]:
-        """The rows in the order of their keys, so many at once."""
+    async def pages(
+        self, of: SourceTable, at_most: int, *, after: tuple[Any, ...] | None = None
+    ) -> AsyncIterator[list[Row]]:
+        """The rows in the order of their keys, so many at once; those that come `after` a key, where one is given."""
         rows = self._narrowed(of)
         ordered = rows.order_by(*(self._order(of, key) for key in of.key)).limit(at_most)
-        after: tuple[Any, ...] | None = None
         while True:
             query = ordered if after is None else ordered.where(self._after(of, after))
             page = await self._rows(query)
