@@ -30,6 +30,8 @@ from holdfast.features.accounts.tokens import new_token, token_hash
 PASSWORD = "correct horse battery"
 # argon2id of PASSWORD with the smallest parameters: tests make many users.
 PASSWORD_HASH = "$argon2id$v=19$m=8,t=1,p=1$qZjP/KlCJOEt7/H07V+JxA$zeegZeHSCDu4UMOY1liMbA"
+# The same of bcrypt, as users bring it along from an older program.
+BCRYPT_HASH = "$2a$04$/qn/rpHbfwpGro7V2rLHFefvBrC9b8c5u3ZELYb8xTydrqFsLIjn6"
 
 
 @cache

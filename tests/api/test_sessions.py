@@ -10,7 +10,17 @@ import pytest
 
 from holdfast.core.clock import utc_now
 from holdfast.db.engines.base import Database
-from tests.factories import PASSWORD, make_group, make_member, make_super_admin, make_token, make_user
+from tests.db.rows import fetch
+from tests.factories import (
+    BCRYPT_HASH,
+    PASSWORD,
+    PASSWORD_HASH,
+    make_group,
+    make_member,
+    make_super_admin,
+    make_token,
+    make_user,
+)
 from tests.instance import Instance, run_instance
 
 WRONG = "not the password"
@@ -55,13 +65,41 @@ async def test_a_sign_in_gives_a_token_and_a_cookie_that_work_until_sign_out(
     assert (await admin.get("/users", params={"q": "anna"})).json()["items"][0]["status"] == "offline"
 
 
-async def test_first_sign_ins_at_one_moment_all_succeed(instance: Instance, database: Database) -> None:
-    await make_user(database, "anna")  # with a hash that the first sign-in replaces
+@pytest.mark.parametrize("stored", [PASSWORD_HASH, BCRYPT_HASH])
+async def test_first_sign_ins_at_one_moment_all_succeed(instance: Instance, database: Database, stored: str) -> None:
+    await make_user(database, "anna", password=stored)  # which the first sign-in replaces
     client = instance.client()
     answers = await asyncio.gather(
         *(client.post("/sessions", json={"username": "anna", "password": PASSWORD}) for _ in range(4))
     )
     assert [answer.status_code for answer in answers] == [201] * 4
+
+
+async def test_the_first_sign_in_replaces_a_hash_of_bcrypt(instance: Instance, database: Database) -> None:
+    u_id = await make_user(database, "anna", password=BCRYPT_HASH)
+    client = instance.client()
+
+    async def sign_in(password: str) -> tuple[int, str]:
+        answer = await client.post("/sessions", json={"username": "anna", "password": password})
+        ((stored,),) = await fetch(database, f"SELECT password FROM users WHERE u_id = '{u_id}'")
+        return answer.status_code, stored
+
+    assert await sign_in(WRONG) == (401, BCRYPT_HASH)
+    status, replaced = await sign_in(PASSWORD)
+    assert (status, replaced[:31]) == (201, "$argon2id$v=19$m=19456,t=2,p=1$")
+    assert await sign_in(PASSWORD) == (201, replaced)
+    assert await sign_in(WRONG) == (401, replaced)
+
+
+async def test_a_hash_of_bcrypt_proves_the_old_password_of_a_change(instance: Instance, database: Database) -> None:
+    u_id = await make_user(database, "anna", password=BCRYPT_HASH)
+    client = instance.client(await make_token(database, u_id))
+    change = {"old_password": WRONG, "new_password": "a new password"}
+    assert (await client.put(f"/users/{u_id}/password", json=change)).status_code == 403
+    change["old_password"] = PASSWORD
+    assert (await client.put(f"/users/{u_id}/password", json=change)).status_code == 204
+    answer = await client.post("/sessions", json={"username": "anna", "password": "a new password"})
+    assert answer.status_code == 201
 
 
 @pytest.mark.conformance("A-02")

@@ -1,4 +1,4 @@
-"""Passwords: argon2id, in a few threads of their own, and never inside a transaction.
+"""Passwords: argon2id, in a few threads of their own, and never inside a transaction. Bcrypt is verified, and replaced.
 
 A hash takes tens of milliseconds of a core: in the event loop it would stop every request, and inside a transaction
 it would hold locks (on SQLite, all writers).
@@ -14,10 +14,11 @@ from functools import partial
 from typing import TypeVar
 
 import msgspec
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from holdfast.core.errors import UnavailableError
+from holdfast.features.accounts.bcrypt_hashes import fits_bcrypt, is_bcrypt, is_read_whole
 from holdfast.features.accounts.rules import require_password
 
 Result = TypeVar("Result")
@@ -71,7 +72,7 @@ _HASH_OF_NOBODY = _hash_of_nobody()
 
 
 class PasswordCheck(msgspec.Struct, frozen=True):
-    """Whether a password fits. `new_hash` replaces the stored one where that was made with other parameters."""
+    """Whether a password fits. `new_hash` replaces the stored one where that was made in another way."""
 
     matches: bool
     new_hash: str | None = None
@@ -100,8 +101,26 @@ async def hash_first_passwords(passwords: Sequence[str]) -> list[str]:
 
 
 async def check_password(stored: str | None, password: str) -> PasswordCheck:
-    """Hold a password against a stored hash. None, for a user that does not exist, takes as long as a wrong one."""
+    """Hold a password against a stored hash. None, for a user that does not exist, takes as long as a wrong one.
+
+    A hash of bcrypt takes its own time besides, until it is replaced: to spend that for everybody would make every
+    sign-in slow for good.
+    """
     return await _threads.run(partial(_check, stored, password))
+
+
+def is_argon2(stored: str) -> bool:
+    """Whether it is a hash of argon2, with whatever parameters."""
+    try:
+        extract_parameters(stored)
+    except InvalidHashError:
+        return False
+    return stored.isascii()
+
+
+def can_be_opened(stored: str) -> bool:
+    """Whether any password can fit what is stored."""
+    return is_argon2(stored) or is_bcrypt(stored)
 
 
 def new_first_password() -> str:
@@ -116,9 +135,11 @@ def _check(stored: str | None, password: str) -> PasswordCheck:
     if stored is None or not current:
         # Also where the stored hash is a cheap one: the time must not tell that an account was never used.
         _matches(_HASH_OF_NOBODY, password)
-    if stored is None or not _matches(stored, password):
+    if stored is None or not (_matches(stored, password) or fits_bcrypt(stored, password)):
         return PasswordCheck(matches=False)
-    return PasswordCheck(matches=True, new_hash=None if current else _HASHER.hash(password))
+    # What bcrypt did not read may be mistyped, and would shut out its owner if it became part of the hash.
+    is_kept = current or (is_bcrypt(stored) and not is_read_whole(password))
+    return PasswordCheck(matches=True, new_hash=None if is_kept else _HASHER.hash(password))
 
 
 def _is_current(stored: str) -> bool:
@@ -130,7 +151,7 @@ def _is_current(stored: str) -> bool:
 
 def _matches(stored: str, password: str) -> bool:
     try:
-        return _HASHER.verify(stored, password)
+        return is_argon2(stored) and _HASHER.verify(stored, password)
     except (VerificationError, InvalidHashError):
         return False
 
