@@ -10,7 +10,7 @@ from holdfast.operations.legacy import importing
 from tests.cli.commandline import CommandLine
 from tests.conftest import NewDatabase
 from tests.operations.legacy.flavours import FLAVOURS
-from tests.operations.legacy.loading import make_legacy
+from tests.operations.legacy.loading import make_legacy, open_legacy
 
 
 @pytest.fixture
@@ -30,10 +30,14 @@ def older(new_database: NewDatabase) -> str:
 
 
 async def test_look_try_import_and_import_again(commands: CommandLine, older: str, tmp_path: Path) -> None:
+    with open_legacy(older) as database:
+        database.run("UPDATE users SET password = 'plain' WHERE username = 'mei'")
     told = await commands.done("legacy", "inspect", older)
     assert told.startswith("The schema of February 2026.\n")
     assert "the name was taken: the newest keeps it, this one got another" in told
     assert "group_pvcs" in told
+    assert "8 users have a password hash of bcrypt. They sign in with the password that they have" in told
+    assert "1 users have a password hash that Holdfast cannot verify: neither argon2 nor bcrypt" in told
     assert told.endswith("Nothing was written.\n")
     assert "Nothing was written." in await commands.done("legacy", "import", older, "--dry-run")
     report = tmp_path / "import.jsonl"
@@ -50,6 +54,7 @@ async def test_choices_and_json(commands: CommandLine, older: str) -> None:
     choices = ("--allow-kind", "Secret", "--orphans", "quarantine", "--time-zone", "Asia/Taipei", "--source", "lab")
     done = await commands.json("legacy", "import", older, *choices)
     assert (done["source"], done["unexplained"]) == ("lab", 0)
+    assert (done["bcrypt_hashes"], done["foreign_hashes"]) == (9, 0)
     assert done["added"]["project_list"] == 7
     assert "kind_allowed" in {each["code"] for each in done["findings"]}
 

@@ -196,10 +196,16 @@ def _show_findings(findings: list[Finding]) -> None:
 
 
 def _show_left_out(report: LegacyReport) -> None:
+    if report.bcrypt_hashes:
+        terminal.print_sentence(
+            f"\n{report.bcrypt_hashes:,} users have a password hash of bcrypt. They sign in with the password that they"
+            " have, and the first sign-in replaces the hash."
+        )
     if report.foreign_hashes:
         terminal.print_sentence(
-            f"\n{report.foreign_hashes:,} users have a password hash of the older program. It is kept, but Holdfast"
-            " does not verify it: they sign in once an administrator has set a new password."
+            f"\n{report.foreign_hashes:,} users have a password hash that Holdfast cannot verify: neither argon2 nor"
+            " bcrypt, or of a cost above 16. It is kept, but opens nothing: they sign in once an administrator has set"
+            " a new password."
         )
     if not report.left_out:
         return

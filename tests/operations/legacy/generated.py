@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import msgspec
 
 from tests.operations.legacy.flavours import Flavour
+from tests.operations.legacy.rows import OLD_HASH
 
 # Far above the planted rows, and within four bytes.
 FIRST = 1_000_000
@@ -77,7 +78,7 @@ _SHAPES: Mapping[str, Shape] = {
         {
             "u_id": _USER,
             "username": "concat('generated-', i)",
-            "password": "concat('$2a$10$', repeat('x', 53))",
+            "password": f"'{OLD_HASH}'",
             "email": "concat('generated-', i, '@lab.example')",
             "full_name": "concat('Generated ', i)",
             **_CREATED,

@@ -15,7 +15,9 @@ import yaml
 from tests.operations.legacy.flavours import WELL_KNOWN_ADMIN_HASH
 
 START = datetime(2025, 10, 1, 8)  # noqa: DTZ001 # The hand-written schemas kept no zone.
-OLD_HASH = "$2a$10$" + "aHashOfTheOlderProgramThatNoPasswordFits" + "." * 13
+# As the older program hashed it.
+OLD_PASSWORD = "the word of older times"
+OLD_HASH = "$2a$10$xniYcnFfEbx2QrgW.e6T.eICNAgIORfdOffctbz4fe2aKxvwAcfI6"
 
 
 class Reason(StrEnum):

@@ -22,6 +22,8 @@ from holdfast.operations.legacy.stages import Facts, Stage
 from holdfast.operations.legacy.types import KeyEntry, Outcome
 
 _MOST_LISTED = 20
+# What differs there is told, but not what it is.
+_SECRET = frozenset({"password"})
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -158,13 +160,16 @@ class Comparer:
             return
         noted = {each.column for each in notes_of(entry.notes)}
         self.found.changed += bool(noted)
+        if self._stage.changed_since is not None:
+            noted |= self._stage.changed_since(row, there)
         old, new = [entry.new_id], [entry.new_id]
         for field in self._fields:
             if field.name in noted:
                 continue
             wanted, found = self._wanted(field, row, references), getattr(there, field.name)
             if wanted != found:
-                self.found.tell(key, f"{field.name} of {entry.new_id} is {found!r} instead of {wanted!r}")
+                what = "another" if field.name in _SECRET else f"{found!r} instead of {wanted!r}"
+                self.found.tell(key, f"{field.name} of {entry.new_id} is {what}")
             old.append(repr(wanted))
             new.append(repr(found))
         self._old.update("\0".join(old).encode(errors="surrogatepass"))

@@ -37,6 +37,7 @@ from holdfast.operations.legacy import key_map
 from holdfast.operations.legacy.comparing import Comparer, Comparison
 from holdfast.operations.legacy.desk import Desk, TargetDesk
 from holdfast.operations.legacy.flavours import flavour_of
+from holdfast.operations.legacy.hashes import count_hashes
 from holdfast.operations.legacy.imagined import Imagination, ImaginedDesk, imagining
 from holdfast.operations.legacy.key_map import AuditRange, ImportState, NamedEntry, OutcomeCount
 from holdfast.operations.legacy.page import bring_in
@@ -78,7 +79,8 @@ class LegacyReport(msgspec.Struct, kw_only=True):
     outcomes: list[OutcomeCount]
     comparisons: list[Comparison]
     left_out: list[TableLeftOut]
-    # Users whose password hash Holdfast cannot verify.
+    # Users whose hash of bcrypt opens at the first sign-in, which replaces it; and those whose hash opens nothing.
+    bcrypt_hashes: int
     foreign_hashes: int
     admin_password: str | None = None
 
@@ -132,6 +134,7 @@ async def import_legacy(
         async with database.read() as tx:
             outcomes = await tx.fetch_all(key_map.COUNTS, source=state.source)
             await tell_all(partial(noted_in, tx, state.source), stages, tell)
+        hashes = await count_hashes(source)
         return LegacyReport(
             source=state.source,
             flavour=state.flavour,
@@ -140,7 +143,8 @@ async def import_legacy(
             outcomes=outcomes,
             comparisons=comparisons,
             left_out=await without_place(source, stages),
-            foreign_hashes=await source.count_unlike("users", "password", "$argon2%"),
+            bcrypt_hashes=hashes.bcrypt,
+            foreign_hashes=hashes.foreign,
             admin_password=password or (None if first_start is None else first_start.generated_password),
         )
 
@@ -177,6 +181,7 @@ async def imagine_import(
             return imagination.noted(table, after, at_most)
 
         await tell_all(noted, stages, tell)
+        hashes = await count_hashes(source)
         return LegacyReport(
             source=facts.name,
             flavour=flavour,
@@ -185,7 +190,8 @@ async def imagine_import(
             outcomes=imagination.counts(),
             comparisons=[],
             left_out=await without_place(source, stages),
-            foreign_hashes=await source.count_unlike("users", "password", "$argon2%"),
+            bcrypt_hashes=hashes.bcrypt,
+            foreign_hashes=hashes.foreign,
         )
 
 
@@ -402,7 +408,7 @@ async def reset_passwords(database: Database, settings: Settings, clock: Clock) 
     """Give user `admin` a password where nobody could sign in as it; the password, where it was generated."""
     async with database.read() as tx:
         found = await tx.fetch_one(account_queries.FIND_CREDENTIALS_NAMED, username=ADMIN_USERNAME)
-    if found is None or found.password.startswith("$argon2"):
+    if found is None or passwords.can_be_opened(found.password):
         return None
     generated = None if settings.admin_password is not None else passwords.new_first_password()
     hashed = await passwords.hash_password(settings.admin_password or generated or "")

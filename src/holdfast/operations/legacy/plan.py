@@ -78,7 +78,8 @@ def _users(catalogue: Catalogue) -> list[Stage]:
         *_times(users),
     )
     options: dict[str, Any] = {"clash": Clash.SUFFIX, "unique": ("username",), "twins": ("username",)}
-    return _stages(catalogue, users, ("u_id", "id"), fields, adapt=people.adapt_user, **options)
+    rules = {"adapt": people.adapt_user, "changed_since": people.changed_by_sign_in}
+    return _stages(catalogue, users, ("u_id", "id"), fields, **rules, **options)
 
 
 def _groups(catalogue: Catalogue) -> list[Stage]:

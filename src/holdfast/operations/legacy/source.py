@@ -76,12 +76,6 @@ class Source:
         """How many rows of a table have something in a column."""
         return await self._number(select(func.count(column(of_column))).select_from(table(name)))
 
-    async def count_unlike(self, name: str, of_column: str, pattern: str) -> int:
-        """How many rows of a table have a text in a column that is not of the pattern."""
-        return await self._number(
-            select(func.count()).select_from(table(name)).where(column(of_column).not_like(pattern))
-        )
-
     async def greatest(self, of: SourceTable) -> int:
         """The greatest key; 0 for none."""
         (key,) = of.key

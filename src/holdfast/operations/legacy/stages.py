@@ -103,6 +103,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     constants: dict[str, Any] = {}
     adapt: Adapt | None = None
     adapt_page: AdaptPage | None = None
+    # Which columns of a row people may rightly have changed between the import and the comparison.
+    changed_since: Callable[[Row, Any], frozenset[str]] | None = None
     key_of: Callable[[Row], str] | None = None
     # Whether a row of its own must be there; a flat list makes some only where it needs them.
     only_where: Callable[[Row], bool] | None = None

@@ -1,8 +1,13 @@
 """Users and groups."""
 
+from typing import Any
+
 from holdfast.db.tables.groups import SUPER_GROUP_ID, SUPER_GROUP_NAME
+from holdfast.features.accounts.bcrypt_hashes import is_bcrypt
+from holdfast.features.accounts.passwords import is_argon2
 from holdfast.features.accounts.rules import ADMIN_USERNAME, username_problem
 from holdfast.operations.legacy.hashes import TO_BE_RESET, UNUSABLE, WELL_KNOWN_HASHES
+from holdfast.operations.legacy.source import Row
 from holdfast.operations.legacy.stages import Draft, Facts
 from holdfast.operations.legacy.types import note
 
@@ -27,6 +32,13 @@ def adapt_user(draft: Draft, facts: Facts) -> None:
         draft.notes.append(note("enum_unknown", "status", "delete", "offline", "user admin cannot be disabled"))
     if problem := username_problem(values["username"]):
         draft.notes.append(note("unusual_name", "username", values["username"], None, f"a new user name {problem}"))
+
+
+def changed_by_sign_in(row: Row, there: Any) -> frozenset[str]:
+    """The columns that a first sign-in with a hash of bcrypt changes, where there was one since the import."""
+    if is_bcrypt(row.get("password") or "") and is_argon2(there.password):
+        return frozenset({"password", "status", "updated_at"})
+    return frozenset()
 
 
 def adapt_group(draft: Draft, facts: Facts) -> None:
