@@ -29,7 +29,10 @@ application = typer.Typer(
 )
 
 UrlArgument = Annotated[
-    str, typer.Argument(metavar="URL", help="The older database: postgresql://… or mariadb://…; it is only read.")
+    str,
+    typer.Argument(
+        metavar="URL", help="The older database: postgresql://…, mariadb://… or sqlite:///…; it is only read."
+    ),
 ]
 KindOption = Annotated[
     list[str] | None,

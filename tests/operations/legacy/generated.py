@@ -41,6 +41,11 @@ _DIALECTS = {
         f"timestampadd(SECOND, i, '{_START}')",
         "{text}",
     ),
+    "sqlite": Dialect(
+        "(WITH RECURSIVE s(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < {last}) SELECT i FROM s) AS s",
+        f"datetime('{_START}', i || ' seconds')",
+        "{text}",
+    ),
 }
 _DOCUMENT = """concat('{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod-', i, '"}}')"""
 _CREATED = {"create_at": "{moment}", "update_at": "{moment}"}

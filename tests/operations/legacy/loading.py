@@ -1,7 +1,9 @@
 """Makes an older schema on an empty database and fills it."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +16,12 @@ from tests.operations.legacy.flavours import FLAVOURS, WELL_KNOWN_ADMIN_HASH, Fl
 from tests.operations.legacy.generated import generating_statements
 from tests.operations.legacy.rows import Reason, Row
 
+try:
+    # Two libraries of SQLite in one process would take each other's locks away.
+    from pysqlite3 import dbapi2 as sqlite3
+except ImportError:
+    import sqlite3
+
 # These the hand-written scripts insert themselves.
 _FIRST_ADMIN = {("groups", "super"), ("users", "admin"), ("memberships", "admin in super")}
 _LARGEST_INTEGER = 2**31 - 1
@@ -24,18 +32,24 @@ Rows = list[tuple[Any, ...]]
 class LegacyDatabase:
     """A connection for tests that look at an older schema or play the older program. Each statement is committed."""
 
-    def __init__(self, engine: str, connection: "psycopg.Connection[Any] | pymysql.Connection[Any]") -> None:
+    def __init__(self, engine: str, connection: Any) -> None:
         self.engine = engine
         self._connection = connection
 
     def run(self, statement: str, *values: Any) -> Rows:
         """Run one statement, its values written as `%s`, and give the rows it returns."""
+        if self.engine == "sqlite":
+            kept = [_as_kept(number, value) for number, value in enumerate(values)]
+            return list(self._connection.execute(statement.replace("%s", "?"), kept))
         with self._connection.cursor() as cursor:
             cursor.execute(statement, values or None)
             return list(cursor.fetchall()) if cursor.description else []
 
     def run_script(self, script: str) -> None:
         """Run many statements."""
+        if self.engine == "sqlite":
+            self._connection.executescript(script)
+            return
         with self._connection.cursor() as cursor:
             cursor.execute(script)
             while cursor.nextset():
@@ -43,11 +57,13 @@ class LegacyDatabase:
 
     def tables(self) -> list[str]:
         """The tables, without views."""
-        return [name for (name,) in self.run(_TABLES.format(schema=self._schema))]
+        query = _FILE_TABLES if self.engine == "sqlite" else _TABLES.format(schema=self._schema)
+        return [name for (name,) in self.run(query)]
 
     def columns(self, table: str) -> list[str]:
         """The columns of a table in their order."""
-        return [name for (name,) in self.run(_COLUMNS.format(schema=self._schema), table)]
+        query = _FILE_COLUMNS if self.engine == "sqlite" else _COLUMNS.format(schema=self._schema)
+        return [name for (name,) in self.run(query, table)]
 
     def count(self, table: str) -> int:
         """How many rows a table has."""
@@ -66,6 +82,8 @@ _COLUMNS = (
     "SELECT column_name FROM information_schema.columns"
     " WHERE table_schema = {schema} AND table_name = %s ORDER BY ordinal_position"
 )
+_FILE_TABLES = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY name"
+_FILE_COLUMNS = "SELECT name FROM pragma_table_info(%s) ORDER BY cid"
 
 
 @contextlib.contextmanager
@@ -75,6 +93,14 @@ def open_legacy(url: str) -> Iterator[LegacyDatabase]:
     if parts.scheme == "postgresql":
         with psycopg.connect(url, autocommit=True, options="-c timezone=UTC") as connection:
             yield LegacyDatabase("postgresql", connection)
+        return
+    if parts.scheme == "sqlite":
+        with contextlib.closing(sqlite3.connect(parts.path.removeprefix("/"), isolation_level=None)) as connection:
+            # What the servers have and an older SQLite lacks.
+            connection.create_function("concat", -1, lambda *parts: "".join(map(str, parts)))
+            connection.create_function("repeat", 2, lambda text, times: text * times)
+            connection.create_function("floor", 1, math.floor)
+            yield LegacyDatabase("sqlite", connection)
         return
     connection = pymysql.connect(
         host=parts.hostname,
@@ -130,7 +156,7 @@ def _allow_kinds(database: LegacyDatabase, flavour: Flavour, rows: list[Row]) ->
 
 def _insert_rows(database: LegacyDatabase, flavour: Flavour, rows: list[Row], admin_hash: str) -> None:
     columns = {table: set(database.columns(table)) for table in flavour.tables.values()}
-    database.run("START TRANSACTION")
+    database.run("BEGIN" if database.engine == "sqlite" else "START TRANSACTION")
     for row in rows:
         if "first admin" in flavour.lets and (row.noun, row.name) in _FIRST_ADMIN:
             continue
@@ -152,6 +178,27 @@ def _kind(flavour: Flavour, kind: str) -> str:
 def _insert(database: LegacyDatabase, table: str, values: Mapping[str, Any]) -> None:
     places = ", ".join(["%s"] * len(values))
     database.run(f"INSERT INTO {table} ({', '.join(values)}) VALUES ({places})", *values.values())
+
+
+def _as_kept(number: int, value: Any) -> Any:
+    """A value as some program has put it into a file of SQLite: times in the spellings of many."""
+    if isinstance(value, datetime):
+        if value.year == 1:
+            return _SPELLINGS[number % 2](value)
+        return _SPELLINGS[(value.toordinal() + number) % len(_SPELLINGS)](value)
+    if isinstance(value, bool):
+        return int(value) if number % 2 else str(value).lower()
+    return value
+
+
+_SPELLINGS: tuple[Callable[[datetime], Any], ...] = (
+    lambda moment: moment.isoformat(sep=" "),
+    lambda moment: f"{moment.isoformat(timespec='milliseconds')}Z",
+    lambda moment: f"{moment.isoformat(sep=' ')}.000000001+00:00",
+    lambda moment: f"{(moment + timedelta(hours=8)).isoformat(sep=' ')} +0800 CST m=+0.012345",
+    lambda moment: int(moment.replace(tzinfo=UTC).timestamp()),
+    lambda moment: moment.replace(tzinfo=UTC).timestamp() / 86_400 + 2_440_587.5,
+)
 
 
 def _set_sequences(database: LegacyDatabase) -> None:

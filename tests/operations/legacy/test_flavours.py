@@ -26,6 +26,7 @@ _CATALOGUE = {
     "mixed": (12, 6, "integer"),
     "seed7_mariadb": (0, 0, "int"),
     "seed7_postgresql": (0, 0, "integer"),
+    "seed7_sqlite": (0, 0, "INTEGER"),
 }
 _FEBRUARY = (
     "audit_logs cluster_image_statuses config_files container_repositories container_tags course_workloads"
@@ -52,6 +53,11 @@ def test_a_flavour_loads_with_all_its_rows(new_database: NewDatabase, name: str)
 
 
 def _catalogue(database: LegacyDatabase, flavour: Flavour) -> tuple[int, int, str]:
+    if database.engine == "sqlite":
+        [(views,)] = database.run("SELECT count(*) FROM sqlite_schema WHERE type = 'view'")
+        keys = [key for table in database.tables() for key in database.run(f"PRAGMA foreign_key_list({table})")]
+        [(key_type,)] = database.run("SELECT type FROM pragma_table_info('users') WHERE pk")
+        return len(keys), views, key_type
     schema = "current_schema()" if database.engine == "postgresql" else "DATABASE()"
     key = flavour.column("users", "u_id")
     [(keys,)] = database.run(
@@ -121,7 +127,7 @@ def test_another_engine_is_refused(new_database: NewDatabase) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["february_2026", "seed7_mariadb", "seed7_postgresql"])
+@pytest.mark.parametrize("name", ["february_2026", "seed7_mariadb", "seed7_postgresql", "seed7_sqlite"])
 def test_a_million_rows_load(new_database: NewDatabase, name: str) -> None:
     url = new_database(FLAVOURS[name].engine)
     legacy = make_legacy(url, name, scale=210_000, with_faults=False)

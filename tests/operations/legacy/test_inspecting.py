@@ -13,7 +13,7 @@ from tests.operations.legacy.loading import open_legacy
 
 
 @pytest.mark.conformance("S-15")
-@pytest.mark.parametrize("name", ["february_2026", "seed7_mariadb"])
+@pytest.mark.parametrize("name", ["february_2026", "seed7_mariadb", "seed7_sqlite"])
 async def test_an_inspection_counts_what_is_wrong_and_says_what_it_becomes(legacy: Legacy, name: str) -> None:
     url, expected = legacy(name)
     found = await inspect_legacy(url, Options())

@@ -77,6 +77,7 @@ _NAMES = {
     "mixed": "September 2025, then January 2026, then February 2026",
     "seed7_mariadb": "integer ids (the seed's section 7)",
     "seed7_postgresql": "integer ids (the seed's section 7)",
+    "seed7_sqlite": "integer ids (the seed's section 7)",
 }
 
 
@@ -96,8 +97,8 @@ async def test_what_is_no_older_schema_is_refused(new_target: NewTarget) -> None
     for engine in ("postgresql", "mariadb"):
         with pytest.raises(LegacyError, match="has none of the older schemas"):
             await read_catalogue(parse_address(new_target(engine).resolved_database_url))
-    with pytest.raises(LegacyError, match="names a file of SQLite"):
-        await read_catalogue(parse_address("sqlite:////tmp/nowhere.db"))
+    with pytest.raises(LegacyError, match="there is no such file"):
+        await read_catalogue(parse_address(new_target("sqlite").resolved_database_url))
 
 
 async def test_a_holdfast_is_no_older_schema(legacy: Legacy, new_target: NewTarget) -> None:

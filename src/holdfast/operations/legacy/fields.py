@@ -87,9 +87,10 @@ def plain_value(field: Field, row: Row, options: Options) -> Any:
         case Kind.TIME:
             return moment_of(value, options.zone)
         case Kind.FLAG:
-            return None if value is None else bool(value)
+            # A text that says neither yes nor no: only SQLite keeps one there.
+            return None if value is None or isinstance(value, str) else bool(value)
         case Kind.INTEGER:
-            return None if value is None else int(value)
+            return _whole(value)
         case Kind.TEXT | Kind.CHOICE | Kind.JSON:
             text = None if value is None else str(value)
             return None if text == "" and field.column.nullable and isinstance(field.column.type, Key | Words) else text
@@ -107,6 +108,9 @@ def converted(field: Field, row: Row, options: Options, notes: list[Note]) -> An
             if is_wrong(raw_value(field, row), options.zone):
                 notes.append(note("wrong_time", field.name, raw_value(field, row), None))
             return value
+        case Kind.INTEGER | Kind.FLAG if value is None and raw_value(field, row) not in {None, ""}:
+            notes.append(note("unreadable", field.name, raw_value(field, row), field.default))
+            return field.default
         case Kind.CHOICE:
             return _chosen(field, value, notes)
         case Kind.INTEGER:
@@ -152,6 +156,15 @@ def _chosen(field: Field, value: str | None, notes: list[Note]) -> Any:
         return found
     notes.append(note("missing_value" if value is None else "enum_unknown", field.name, value, field.default))
     return field.default
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number; None for anything else, which only SQLite keeps in a column of numbers."""
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if number == value or isinstance(value, str) else None
 
 
 def _within(field: Field, value: int | None, notes: list[Note]) -> int | None:

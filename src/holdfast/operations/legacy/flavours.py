@@ -1,5 +1,6 @@
 """Which of the older schemas a database has: told by its tables and columns, never by a version number."""
 
+import asyncio
 from enum import StrEnum
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy.types import TypeEngine
 
 from holdfast.db.address import DatabaseAddress
 from holdfast.db.migrate import on_database
+from holdfast.operations.legacy.sqlite_file import declared_columns
 from holdfast.operations.legacy.types import LegacyError
 
 # Each of our tables under the names that the older schemas gave it, the newest first.
@@ -30,6 +32,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     "course_workloads": ("course_workloads",),
     "audit_logs": ("audit_logs",),
 }
+# The words of a type that SQLite takes for one of numbers, more or less.
+_NUMBERS = ("INT", "SERIAL", "NUMERIC", "DECIMAL", "REAL", "FLOA", "DOUB")
 _NEEDED = ("users", "group_list", "user_group")
 
 
@@ -72,8 +76,9 @@ class Catalogue(msgspec.Struct, frozen=True):
 async def read_catalogue(address: DatabaseAddress) -> Catalogue:
     """The tables of the older database. LegacyError where it is none, or already a Holdfast."""
     if address.dialect_name == "sqlite":
-        raise LegacyError("an older database is on PostgreSQL or MariaDB; this address names a file of SQLite")
-    catalogue = await on_database(address, _reflect)
+        catalogue = await asyncio.to_thread(_read_file, address)
+    else:
+        catalogue = await on_database(address, _reflect)
     missing = [name for name in _NEEDED if not catalogue.named(name)]
     if missing or not catalogue.named("project_list"):
         raise LegacyError(
@@ -117,6 +122,14 @@ def _reflect(connection: Connection) -> Catalogue:
     return Catalogue(connection.dialect.name, tables)
 
 
+def _read_file(address: DatabaseAddress) -> Catalogue:
+    tables = {
+        name: {column: _form_of_declared(column, declared) for column, declared in columns.items()}
+        for name, columns in declared_columns(address.path).items()
+    }
+    return Catalogue("sqlite", tables)
+
+
 def _form_of(kind: TypeEngine[Any], dialect_name: str) -> Form:
     if isinstance(kind, Boolean):
         return Form.FLAG
@@ -127,3 +140,17 @@ def _form_of(kind: TypeEngine[Any], dialect_name: str) -> Form:
         is_moment = kind.timezone or (dialect_name == "mariadb" and type(kind).__name__ == "TIMESTAMP")
         return Form.UTC_TIME if is_moment else Form.LOCAL_TIME
     return Form.TEXT
+
+
+def _form_of_declared(column: str, declared: str) -> Form:
+    """The form of a column of SQLite, which takes any word for a type and keeps any value in any column.
+
+    So the name counts, too: what ends in `_at` is a time and what begins with `is_` a flag, whatever was declared.
+    """
+    kind = declared.upper()
+    if column.endswith("_at") or "TIME" in kind or "DATE" in kind:
+        return Form.UTC_TIME if "TIMESTAMPTZ" in kind or "WITH TIME ZONE" in kind else Form.LOCAL_TIME
+    if column.startswith("is_") or "BOOL" in kind:
+        return Form.FLAG
+    is_key_without_type = not kind and (column == "id" or column.endswith("_id"))
+    return Form.INTEGER if is_key_without_type or any(word in kind for word in _NUMBERS) else Form.TEXT

@@ -268,7 +268,8 @@ def _addresses(settings: Settings, source_url: str) -> tuple[DatabaseAddress, Da
 
 def plain_name(address: DatabaseAddress) -> str:
     """The name of the source in the key map: that of its database."""
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", address.database_name)[:60]
+    name = address.path.name if address.dialect_name == "sqlite" else address.database_name
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[:60]
 
 
 async def begin(database: Database, name: str, flavour: str, now: datetime) -> ImportState:

@@ -41,6 +41,7 @@ MEANINGS = {
     "super_group": "the group of the super administrators has a fixed id",
     "too_long": "the text was longer than the column and was cut",
     "unlinked": "the row that it names is gone: the reference was emptied",
+    "unreadable": "neither a number nor a yes or no where one must be: it became what stands for nothing",
     "unstorable": "characters that the column does not take were taken out",
     "unusual_name": "kept as it is, though a new one could not be called so",
     "well_known_hash": "the password is public knowledge: it opens nothing any more",

@@ -2,11 +2,15 @@
 
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
+    Dialect,
+    Executable,
+    Result,
     Select,
     Text,
     and_,
@@ -21,11 +25,13 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import NullType, TypeDecorator
 
 from holdfast.db.address import DatabaseAddress
 from holdfast.db.server_connection import server_connection
 from holdfast.operations.legacy.flavours import Catalogue, Form, read_catalogue
+from holdfast.operations.legacy.loose import flag_of, text_of, time_of
+from holdfast.operations.legacy.sqlite_file import SORTABLE_TIME, reading
 from holdfast.operations.legacy.types import LegacyError
 
 Row = dict[str, Any]
@@ -47,6 +53,17 @@ _BEGIN = {
 # What PostgreSQL keeps beyond the years that Python knows.
 _FIRST, _LAST = "TIMESTAMP '0002-01-01'", "TIMESTAMP '9990-01-01'"
 _YEAR_ONE = "TIMESTAMP '0001-01-01'"
+# What a missing time sorts as; PostgreSQL alone would take it for the newest.
+_LEAST = {"postgresql": _YEAR_ONE, "mariadb": "NULL", "sqlite": "''"}
+# SQLite takes a condition of so many parts, and so many values for one, whatever it was built with.
+_KEYS_AT_ONCE = 200
+
+
+class SourceConnection(Protocol):
+    """What a source is read over."""
+
+    async def execute(self, statement: Executable, /) -> Result[Any]:
+        """The result of a query."""
 
 
 class SourceTable(msgspec.Struct, frozen=True):
@@ -60,12 +77,14 @@ class SourceTable(msgspec.Struct, frozen=True):
 class Source:
     """What is read of the older database, of one moment."""
 
-    def __init__(self, connection: AsyncConnection, catalogue: Catalogue) -> None:
+    def __init__(self, connection: SourceConnection, catalogue: Catalogue) -> None:
         self._connection = connection
         self.catalogue = catalogue
 
     async def count(self, of: SourceTable) -> int:
         """How many rows there are to import."""
+        if self._is_file:
+            await self._require_keys(of)
         return await self._number(select(func.count()).select_from(self._narrowed(of).subquery()))
 
     async def count_all(self, name: str) -> int:
@@ -79,7 +98,8 @@ class Source:
     async def greatest(self, of: SourceTable) -> int:
         """The greatest key; 0 for none."""
         (key,) = of.key
-        return await self._number(select(func.coalesce(func.max(column(key)), 0)).select_from(table(of.name)))
+        number: ColumnElement[Any] = cast(column(key), BigInteger) if self._is_file else column(key)
+        return await self._number(select(func.coalesce(func.max(number), 0)).select_from(table(of.name)))
 
     async def pages(
         self, of: SourceTable, at_most: int, *, after: tuple[Any, ...] | None = None
@@ -98,12 +118,15 @@ class Source:
 
     async def rows_of_keys(self, of: SourceTable, keys: Sequence[tuple[Any, ...]]) -> list[Row]:
         """The rows with these keys."""
-        if not keys:
-            return []
-        wanted = or_(
-            *(and_(*(column(name) == value for name, value in zip(of.key, each, strict=True))) for each in keys)
-        )
-        return await self._rows(self._narrowed(of).where(wanted))
+        found: list[Row] = []
+        at_once = _KEYS_AT_ONCE if self._is_file else len(keys)
+        for start in range(0, len(keys), at_once or 1):
+            some = keys[start : start + at_once]
+            wanted = or_(
+                *(and_(*(column(name) == value for name, value in zip(of.key, each, strict=True))) for each in some)
+            )
+            found += await self._rows(self._narrowed(of).where(wanted))
+        return found
 
     async def rows_where(self, name: str, of_column: str, values: Iterable[Any], order: Sequence[str]) -> list[Row]:
         """The rows of a table that have one of the values in a column."""
@@ -119,17 +142,14 @@ class Source:
         """The keys of rows that are equal in columns to a newer row, the newest of them first; deleted ones aside."""
         keys: list[ColumnElement[Any]] = [column(key) for key in of.key]
         parts = [func.lower(self._value(of.name, each)) if each in folded else column(each) for each in by]
-        times: list[ColumnElement[Any]] = [column(each) for each in newest]
-        # PostgreSQL would take a missing time for the newest.
-        least: list[ColumnElement[Any]] = (
-            [literal_column(_YEAR_ONE)] if self.catalogue.dialect_name == "postgresql" else []
-        )
+        times: list[ColumnElement[Any]] = [self._sortable(each) for each in newest]
+        least: list[ColumnElement[Any]] = [literal_column(_LEAST[self.catalogue.dialect_name])]
         made: ColumnElement[Any] = func.coalesce(*times, *least) if times else literal_column("0")
         place = func.row_number().over(partition_by=parts, order_by=[made.desc(), *(key.desc() for key in keys)])
         rows = select(*keys, place.label("place")).select_from(table(of.name))
         rows = rows.where(*(column(each).is_not(None) for each in by))
         if "deleted_at" in self.catalogue.tables[of.name]:
-            rows = rows.where(column("deleted_at").is_(None))
+            rows = rows.where(self._sortable("deleted_at").is_(None))
         placed = rows.subquery("placed")
         older = (
             select(*(placed.c[key] for key in of.key))
@@ -152,7 +172,7 @@ class Source:
             *(column(each) for each in of.grouped_by),
         ]
         if made is not None:
-            columns.append(func.min(column(made)).label(made))
+            columns.append(func.min(self._sortable(made)).label(made))
         found = select(*columns)
         grouped = (
             found.select_from(table(of.name)).group_by(*(column(each) for each in of.grouped_by)).subquery("grouped")
@@ -165,6 +185,8 @@ class Source:
 
     def _value(self, name: str, of_column: str) -> ColumnElement[Any]:
         form = self.catalogue.tables[name][of_column]
+        if self._is_file:
+            return column(of_column, LooseColumn(form))
         found: ColumnElement[Any] = column(of_column)
         if self.catalogue.dialect_name == "mariadb" or form in {Form.INTEGER, Form.FLAG}:
             return found
@@ -178,7 +200,32 @@ class Source:
     def _order(self, of: SourceTable, key: str) -> ColumnElement[Any]:
         found: ColumnElement[Any] = column(key)
         is_text = self.catalogue.tables[of.name][key] is Form.TEXT
+        if is_text and self._is_file:
+            return found.collate("BINARY")
         return cast(found, Text).collate("C") if is_text and self.catalogue.dialect_name == "postgresql" else found
+
+    def _sortable(self, of_column: str) -> ColumnElement[Any]:
+        """A time in a form that sorts as times do."""
+        found: ColumnElement[Any] = column(of_column)
+        if not self._is_file:
+            return found
+        sortable: ColumnElement[Any] = getattr(func, SORTABLE_TIME)(found, type_=LooseColumn(Form.LOCAL_TIME))
+        return sortable
+
+    async def _require_keys(self, of: SourceTable) -> None:
+        """Each row has a key that no other one has: where none was declared, SQLite sees to neither."""
+        if of.grouped_by:
+            return
+        keys: list[ColumnElement[Any]] = [cast(column(key), Text).collate("BINARY").label(key) for key in of.key]
+        named = (
+            select(*keys).select_from(table(of.name)).where(*(column(key).is_not(None) for key in of.key)).distinct()
+        )
+        lacking = await self.count_all(of.name) - await self._number(select(func.count()).select_from(named.subquery()))
+        if lacking:
+            raise LegacyError(
+                f"{lacking:,} rows of {of.name} have no {' and '.join(of.key)}, or that of another row: give each of"
+                " them its own in a copy of the file, and read that"
+            )
 
     def _after(self, of: SourceTable, last: tuple[Any, ...]) -> ColumnElement[bool]:
         first, *others = (self._order(of, key) for key in of.key)
@@ -188,6 +235,10 @@ class Source:
         # Not as a pair: MariaDB would read the table from its beginning.
         return and_(first >= last[0], or_(first > last[0], others[0] > last[1]))
 
+    @property
+    def _is_file(self) -> bool:
+        return self.catalogue.dialect_name == "sqlite"
+
     async def _number(self, query: Select[Any]) -> int:
         ((number,),) = (await self._connection.execute(query)).all()
         return int(number)
@@ -196,11 +247,38 @@ class Source:
         return [dict(row) for row in (await self._connection.execute(query)).mappings()]
 
 
+class LooseColumn(TypeDecorator[Any]):
+    """A column of an older SQLite file: its values come as those of a server would, and what cannot stays as it is."""
+
+    impl = NullType
+    cache_ok = True
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self.form = form
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """The value as the rules of an import expect it."""
+        match self.form:
+            case Form.INTEGER:
+                return int(value) if isinstance(value, float) and value.is_integer() else value
+            case Form.FLAG:
+                return flag_of(value)
+            case Form.LOCAL_TIME | Form.UTC_TIME:
+                return time_of(value)
+            case Form.TEXT:
+                return text_of(value)
+
+
 @asynccontextmanager
 async def open_source(address: DatabaseAddress) -> AsyncIterator[Source]:
     """The older database in a snapshot that can only be read; whoever uses it writes on undisturbed."""
     catalogue = await read_catalogue(address)
     try:
+        if address.dialect_name == "sqlite":
+            async with reading(address.path) as opened_file:
+                yield Source(opened_file, catalogue)
+            return
         async with server_connection(address) as opened:
             connection = await opened.execution_options(isolation_level="AUTOCOMMIT")
             for statement in _BEGIN[catalogue.dialect_name]:

@@ -223,5 +223,14 @@ _ALL = (
         keys={"memberships": ("id",)},
         lets=_SEED7,
     ),
+    Flavour(
+        name="seed7_sqlite",
+        engine="sqlite",
+        scripts=("seed7_sqlite.sql",),
+        tables=_SEED7_TABLES,
+        columns=_SEED7_COLUMNS,
+        keys={"memberships": ("id",)},
+        lets=_SEED7 | {"zero dates"},
+    ),
 )
 FLAVOURS: Mapping[str, Flavour] = {flavour.name: flavour for flavour in _ALL}
