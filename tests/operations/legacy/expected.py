@@ -209,17 +209,22 @@ def _reasons_of_all(flavour: Flavour, row: Row) -> frozenset[Reason]:
 
 def _target_key(row: Row, target: str) -> dict[str, str] | None:
     if target == "user_group":
-        user, group = _new_key("users", row.values["u_id"]), _new_key("group_list", row.values["g_id"])
+        user, group = new_key("users", row.values["u_id"]), new_key("group_list", row.values["g_id"])
         return {"u_id": user, "g_id": group} if user and group else None
     if target not in _NEW_KEYS:
         return None
     column = _NEW_KEYS[target][0]
     number = next(row.values[name] for name in (column, "id") if name in row.values)
-    key = _new_key(target, number)
+    key = new_key(target, number)
     return {column: key} if key else None
 
 
-def _new_key(target: str, number: int) -> str | None:
+def new_key_column(target: str) -> str:
+    """The key of one of Holdfast's tables."""
+    return _NEW_KEYS[target][0]
+
+
+def new_key(target: str, number: int) -> str | None:
     """The key that the rules give, or None where it is hashed because it would be too wide."""
     _, prefix, width = _NEW_KEYS[target]
     if target == "group_list" and number == 1:
