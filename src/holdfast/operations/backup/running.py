@@ -32,6 +32,8 @@ async def stoppable(work: Callable[[], Result], stop: Stop, end: Callable[[], No
         if end is not None:
             await in_thread(end)
         await asyncio.wait([running])
+        # How it ended is nobody's concern any more.
+        running.exception()
         raise
 
 
