@@ -28,7 +28,7 @@ from holdfast.operations.backup.programs import Running, find_mariadb, secret_fi
 from holdfast.operations.backup.streams import BLOCK, OnBytes, Stop
 from holdfast.settings import Settings
 
-_DUMP, _CLIENT = ("mariadb-dump", "mysqldump"), ("mariadb", "mysql")
+DUMP_NAMES, CLIENT_NAMES = ("mariadb-dump", "mysqldump"), ("mariadb", "mysql")
 _LARGEST_PACKET = "1G"
 # Commits wait no longer for us than this; then the backup gives up, not they.
 _START_SECONDS = 10
@@ -54,7 +54,7 @@ class MariadbEngine(ServerEngine):
     async def dump(
         self, settings: Settings, database: Database, folder: Path, stop: Stop, on_bytes: OnBytes
     ) -> AsyncIterator[OpenDump]:
-        program = await in_thread(find_mariadb, *_DUMP)
+        program = await in_thread(find_mariadb, *DUMP_NAMES)
         address = parse_address(settings.resolved_database_url)
         async with database.snapshot() as tx:
             if address.hosts and tx.host is not None:
@@ -62,7 +62,7 @@ class MariadbEngine(ServerEngine):
                 address = address.at_host(tx.host)
             version, size = await _server(tx)
             ((hidden,),) = await tx.fetch_text(_HIDDEN_ROUTINES)
-            with _connection_of(address) as connected, contextlib.ExitStack() as stack:
+            with connection_of(address) as connected, contextlib.ExitStack() as stack:
                 async with _nobody_commits(database, tx.host):
                     running = connected.start(
                         program.path,
@@ -90,10 +90,10 @@ class MariadbEngine(ServerEngine):
     async def load(
         self, settings: Settings, address: DatabaseAddress, stop: Stop, namespace: str
     ) -> AsyncIterator[Loading]:
-        program = await in_thread(find_mariadb, *_CLIENT)
+        program = await in_thread(find_mariadb, *CLIENT_NAMES)
         if address.hosts:
             address = address.at_host(await _host_in_use(address))
-        with _connection_of(address) as connected:
+        with connection_of(address) as connected:
             # Without --comments the client takes them out of the bodies of procedures.
             options = ("--batch", "--skip-reconnect", "--comments")
             loading = _Loading(connected.start(program.path, *options, writes=False))
@@ -181,7 +181,7 @@ def _head_of(running: Running) -> bytes:
     return head
 
 
-class _Connection:
+class ProgramConnection:
     """What a program needs to reach a database; the name of the file holds no secret, its content does."""
 
     def __init__(self, file: str, descriptors: tuple[int, ...], database: str, secrets: tuple[str, ...]) -> None:
@@ -191,6 +191,7 @@ class _Connection:
         self._secrets = secrets
 
     def start(self, program: Path, *options: str, writes: bool) -> Running:
+        """Start a program on the database; whoever starts it ends it."""
         common = ("--default-character-set=utf8mb4", f"--max-allowed-packet={_LARGEST_PACKET}")
         return Running(
             [program, f"--defaults-extra-file={self._file}", *common, *options, self._database],
@@ -202,7 +203,8 @@ class _Connection:
 
 
 @contextlib.contextmanager
-def _connection_of(address: DatabaseAddress) -> Iterator[_Connection]:
+def connection_of(address: DatabaseAddress) -> Iterator[ProgramConnection]:
+    """A way for programs to the database, while the block lasts."""
     # Of an address with several hosts the caller takes the one that its session is on.
     url = make_url(address.text)
     options: dict[str, Any] = {"user": url.username, "password": url.password}
@@ -217,7 +219,7 @@ def _connection_of(address: DatabaseAddress) -> Iterator[_Connection]:
     lines = [f"{name}={_quoted(str(value))}" for name, value in options.items() if value is not None]
     with secret_file("\n".join(["[client]", *lines, ""])) as (path, descriptors):
         password = url.password or ""
-        yield _Connection(path, descriptors, str(url.database), (_quoted(password).strip('"'), password))
+        yield ProgramConnection(path, descriptors, str(url.database), (_quoted(password).strip('"'), password))
 
 
 def _quoted(value: str) -> str:

@@ -69,13 +69,13 @@ class PostgresqlEngine(ServerEngine):
             if address.hosts and tx.host is not None:
                 # The snapshot is known to its own server only.
                 address = address.at_host(tx.host)
-            with _running(
+            with running_program(
                 program,
                 address,
                 "--format=custom",
                 "--compress=0",
                 f"--snapshot={snapshot}",
-                f"--schema={_quoted_pattern(namespace)}",
+                f"--schema={quoted_pattern(namespace)}",
                 "--no-owner",
                 "--no-privileges",
                 f"--lock-wait-timeout={_LOCK_SECONDS}s",
@@ -97,7 +97,7 @@ class PostgresqlEngine(ServerEngine):
     ) -> AsyncIterator[Loading]:
         state = await inspect_server(address)
         program = await in_thread(_find, "pg_restore", settings, major_of(state.server_version))
-        with _running(
+        with running_program(
             program,
             address,
             "--exit-on-error",
@@ -131,12 +131,14 @@ def _find(name: str, settings: Settings, at_least: int) -> Program:
     return find_postgresql(name, settings.postgresql_bin, at_least=at_least)
 
 
-def _quoted_pattern(name: str) -> str:
+def quoted_pattern(name: str) -> str:
+    """A name as pg_dump takes it where it takes patterns."""
     return '"' + name.replace('"', '""') + '"'
 
 
 @contextlib.contextmanager
-def _running(program: Program, address: DatabaseAddress, *options: str, writes: bool) -> Iterator[Running]:
+def running_program(program: Program, address: DatabaseAddress, *options: str, writes: bool) -> Iterator[Running]:
+    """`pg_dump` or `pg_restore` on a database, ended with the block."""
     url, password = url_and_password(address)
     entry = password.replace("\\", "\\\\").replace(":", "\\:")
     with secret_file(f"*:*:*:*:{entry}\n") as (path, descriptors):
