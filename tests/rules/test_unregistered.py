@@ -40,6 +40,8 @@ OUTSIDE_THE_REGISTRY = {
     "operations/legacy/desk.py: f'ANALYZE {stage.table.name}, legacy_keys'": "the engine's own statistics",
     "operations/legacy/imagined.py: *": "a private file of what an import would write, gone when it ends",
     "operations/legacy/source.py: *": "an older database of another program, which is only read",
+    "operations/legacy/upgrade/dumps/*": "snapshots, locks and catalogues, for the engines' own tools",
+    "operations/legacy/upgrade/old_rows.py: *": "tables of another program, which are only read",
     "operations/plans/*": "the plans of named statements, and the engines' own statistics",
     "operations/transfer/exporting.py: 'SELECT version_num FROM alembic_version'": "the migration tool's table",
 }
