@@ -39,6 +39,8 @@ OUTSIDE_THE_REGISTRY = {
     "operations/doctor/servers.py: *": "the engines' own settings and statistics",
     "operations/legacy/desk.py: f'ANALYZE {stage.table.name}, legacy_keys'": "the engine's own statistics",
     "operations/legacy/imagined.py: *": "a private file of what an import would write, gone when it ends",
+    "operations/legacy/rebuild_files.py: *": "locks and journals of a file of SQLite",
+    "operations/legacy/sqlite_file.py: *": "an older database of another program, which is only read",
     "operations/legacy/source.py: *": "an older database of another program, which is only read",
     "operations/legacy/upgrade/dumps/*": "snapshots, locks and catalogues, for the engines' own tools",
     "operations/legacy/upgrade/old_rows.py: *": "tables of another program, which are only read",
